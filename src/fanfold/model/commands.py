@@ -1,0 +1,143 @@
+"""What the engine asks of the store: a batch of small commands, and what came of it.
+
+Commands are data. All of a batch is one transaction; the order of kinds inside it is the store's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from fanfold.model.run import Claimed, End, NewRun
+
+
+class ClaimRequest(NamedTuple):
+    """Claim up to `most` runs of these tasks, highest priority and oldest first."""
+
+    queue: str
+    names: tuple[str, ...]
+    most: int
+
+
+class Eviction(NamedTuple):
+    """A workflow leaves memory; granted only if nothing was delivered after `consumed`."""
+
+    id: int
+    epoch: int
+    consumed: int
+
+
+class Cancel(NamedTuple):
+    """A request to cancel a run; a workflow is told by an event, which takes `event_id`."""
+
+    id: int
+    event_id: int
+
+
+class Block(NamedTuple):
+    """A run stands still until it is resumed."""
+
+    id: int
+    epoch: int
+    reason: str
+
+
+_KINDS = (
+    "new",
+    "claims",
+    "drops",
+    "returns",
+    "ends",
+    "settles",
+    "wakes",
+    "evictions",
+    "blocks",
+    "releases",
+    "resumes",
+    "cancels",
+)
+
+
+@dataclass(slots=True)
+class Batch:
+    """The commands of one transaction; each kind in the order in which it was asked for."""
+
+    number: int = 0
+    next_id: int = 0
+    fires_timers: bool = False
+    new: list[NewRun] = field(default_factory=list[NewRun])
+    claims: list[ClaimRequest] = field(default_factory=list[ClaimRequest])
+    drops: list[int] = field(default_factory=list[int])  # timers, by id
+    returns: list[End] = field(default_factory=list[End])  # bodies that returned and may have children
+    ends: list[End] = field(default_factory=list[End])
+    settles: list[int] = field(default_factory=list[int])  # sealed parents that a sweep found, by id
+    wakes: list[int] = field(default_factory=list[int])  # workflows that a sweep found behind, by id
+    evictions: list[Eviction] = field(default_factory=list[Eviction])
+    blocks: list[Block] = field(default_factory=list[Block])
+    releases: list[int] = field(default_factory=list[int])  # runs, by id
+    resumes: list[int] = field(default_factory=list[int])  # roots whose paused runs try again, by id
+    cancels: list[Cancel] = field(default_factory=list[Cancel])
+
+    def __len__(self) -> int:
+        """Return how many commands the batch holds."""
+        return self.fires_timers + sum(len(getattr(self, kind)) for kind in _KINDS)
+
+    def split(self) -> list[Batch]:
+        """Return two or more smaller batches that do the same in the same order; nothing for a single command."""
+        parts = [Batch(**{kind: getattr(self, kind)}) for kind in _KINDS if getattr(self, kind)]
+        if self.fires_timers:
+            parts.append(Batch(fires_timers=True))
+        if len(parts) > 1 or len(self) < 2:
+            return parts if len(parts) > 1 else []
+        (kind,) = (kind for kind in _KINDS if getattr(self, kind))
+        commands = getattr(self, kind)
+        middle = len(commands) // 2
+        return [Batch(**{kind: commands[:middle]}), Batch(**{kind: commands[middle:]})]
+
+    def runs(self) -> set[int]:
+        """Return the runs on whose behalf these commands are: for a new run its parent, for a root itself."""
+        return (
+            {row.parent_id or row.id for row in self.new}
+            | {end.id for end in (*self.returns, *self.ends)}
+            | {command.id for command in (*self.evictions, *self.blocks, *self.cancels)}
+            | {*self.settles, *self.wakes, *self.releases, *self.resumes}
+        )
+
+    def forget(self, run_id: int) -> None:
+        """Take out what was asked on behalf of one run: its earlier command was refused."""
+        self.new = [row for row in self.new if (row.parent_id or row.id) != run_id]
+        self.returns = [end for end in self.returns if end.id != run_id]
+        self.ends = [end for end in self.ends if end.id != run_id]
+        self.evictions = [command for command in self.evictions if command.id != run_id]
+
+
+class Existing(NamedTuple):
+    """The run that already holds the identity of a NewRun."""
+
+    id: int
+    digest: int
+    state: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a committed batch did. Everything that is not named here was refused by its guard."""
+
+    now: int
+    # Ends by parent (0: roots), in the order of delivery, and the place of the first of them in that order.
+    ended: dict[int, list[End]] = field(default_factory=dict[int, list[End]])
+    first_seq: dict[int, int] = field(default_factory=dict[int, int])
+    claimed: list[Claimed] = field(default_factory=list[Claimed])
+    filled: list[ClaimRequest] = field(default_factory=list[ClaimRequest])  # claims after which there may be more
+    # Ids of `new` that were not inserted, with the run that was there, or None where the parent may start nothing.
+    refused: dict[int, Existing | None] = field(default_factory=dict[int, "Existing | None"])
+    doomed: set[int] = field(default_factory=set[int])  # inserted under a cancel request: not to be started
+    blocked: set[int] = field(default_factory=set[int])  # runs that now stand still
+    lost: set[int] = field(default_factory=set[int])  # ends and returns refused: the lease is lost
+    returned: set[int] = field(default_factory=set[int])  # bodies that returned and now wait for children
+    evicted: set[int] = field(default_factory=set[int])
+    woken: bool = False  # something became claimable
+    told: set[int] = field(default_factory=set[int])  # ids of events that tell a workflow of its cancel
+    stopping: list[int] = field(default_factory=list[int])  # running tasks that are asked to cancel
+    flagged: list[int] = field(default_factory=list[int])  # runs whose cancel request is still to be carried out
+    next_timer: int | None = None

@@ -1,0 +1,128 @@
+"""The rows that the engine writes and reads, as values.
+
+They are array-like: a list of them encodes to JSON in one call, in the order of the columns that the statements name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+TASK = "task"
+WORKFLOW = "workflow"
+TIMER = "timer"
+EVENT = "event"
+
+ROOT = 0  # the parent id of a run that was started from outside
+MAX_DEPTH = 64
+TIMER_NAME = "sleep"
+ENGINE_QUEUE = ""  # timers: no worker claims from it, the engine fires them
+
+
+class NewRun(msgspec.Struct, array_like=True, gc=False):
+    """A run to be inserted. Its id is known before the insert, and it may be inserted as already claimed."""
+
+    id: int
+    root_id: int
+    parent_id: int
+    parent_epoch: int
+    depth: int
+    key: str | None
+    kind: str
+    name: str
+    digest: int
+    input: str | None
+    state: str
+    delay_ms: int = 0
+    queue: str = ENGINE_QUEUE
+    priority: int = 0
+    version: str = "0"
+    options: str | None = None
+    tags: str | None = None
+    compensates: int = 0
+
+
+class End(msgspec.Struct, array_like=True, gc=False):
+    """The end of a run, guarded by its epoch and the state that the event starts from."""
+
+    id: int
+    epoch: int
+    parent_id: int
+    state: str
+    output: str | None = None
+    error: str | None = None
+
+
+class Claimed(msgspec.Struct, array_like=True, gc=False):
+    """A run that this worker has just claimed from the table."""
+
+    id: int
+    root_id: int
+    parent_id: int
+    epoch: int
+    attempt: int
+    crashes: int
+    depth: int
+    key: str | None
+    kind: str
+    name: str
+    queue: str
+    priority: int
+    input: str | None
+    options: str | None
+    version: str
+    tags: str | None
+    compensates: int
+    created_at: int
+    has_children: int
+
+
+class Recorded(msgspec.Struct, array_like=True, gc=False):
+    """A child as a replay needs it: what was called, and how it ended if that was delivered."""
+
+    id: int
+    key: str
+    kind: str
+    name: str
+    digest: int
+    state: str
+    seq: int | None
+    finished_at: int | None
+    output: str | None
+    error: str | None
+    input: str | None = None  # the beginning of it, to show what was recorded
+
+
+class RunStatus(msgspec.Struct, frozen=True):
+    """A run as people see it. Times are milliseconds since 1970, None where it has not happened."""
+
+    id: int
+    key: str | None
+    name: str
+    kind: str
+    state: str
+    parent_id: int
+    root_id: int
+    attempt: int
+    version: str
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    input: Any
+    output: Any
+    error: dict[str, Any] | None
+    blocked: str | None
+    tags: dict[str, str]
+    children: ChildCounts
+
+
+class ChildCounts(msgspec.Struct, frozen=True):
+    """How many children a run has, by how they stand; the first five are exclusive of one another but `spawned`."""
+
+    spawned: int = 0
+    open: int = 0
+    running: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
