@@ -1,0 +1,126 @@
+"""Reads: short, each one statement, each bounded. Nothing here changes a row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fanfold.errors import NotFound
+from fanfold.model.codec import decode_text
+from fanfold.model.run import ChildCounts, Recorded, RunStatus
+from fanfold.store.database import Database
+from fanfold.store.transaction import Transaction
+
+PAGE = 1000
+NEWEST = 1 << 62
+
+_recorded = msgspec.json.Decoder(list[Recorded])
+
+
+class Queries:
+    """What can be asked of a store, beside a running engine or without one."""
+
+    def __init__(self, database: Database) -> None:
+        self._tx = Transaction(database)
+
+    async def meta(self) -> tuple[int, str, int, int, int]:
+        """Return (schema version, store id, next run id, number of the last batch, engine time)."""
+        ((version, store_id, next_id, sequence, clock_ms),) = await self._tx.rows("read_meta")
+        return version, store_id, next_id, sequence, clock_ms
+
+    async def status(self, id: int) -> RunStatus:
+        """Return a run as people see it; NotFound if there is none."""
+        rows = await self._tx.rows("read_run", id=id)
+        if not rows:
+            raise NotFound(f"there is no run {id} in this store; `fanfold runs list` shows those there are")
+        return self._status(rows[0], await self.counts(id))
+
+    async def counts(self, id: int) -> ChildCounts:
+        """Return a parent's counters; zeroes for a run without children."""
+        rows = await self._tx.rows("read_counts", id=id)
+        if not rows:
+            return ChildCounts()
+        spawned, open_, failed, cancelled, running = rows[0]
+        return ChildCounts(spawned, open_, running, spawned - open_ - failed - cancelled, failed, cancelled)
+
+    @staticmethod
+    def _status(row: list[Any], counts: ChildCounts) -> RunStatus:
+        input_, output, error, blocked, tags, _digest = row[12:18]
+        key = row[1]
+        fields: list[Any] = [
+            row[0], key[2:] if key is not None and key.startswith("k:") else key, *row[2:12],
+            None if input_ is None else decode_text(input_),
+            None if output is None else decode_text(output),
+            None if error is None else decode_text(error),
+            blocked,
+            {} if tags is None else decode_text(tags),
+            counts,
+        ]  # fmt: skip
+        return RunStatus(*fields)
+
+    async def outcome(self, id: int) -> tuple[str, str, str | None, str | None]:
+        """Return (name, state, output text, error text or why it stands still) of a run."""
+        rows = await self._tx.rows("read_run", id=id)
+        if not rows:
+            raise NotFound(f"there is no run {id} in this store")
+        *_, output, error, blocked, _tags, _digest = row = rows[0]
+        return row[2], row[4], output, error or blocked
+
+    async def digest(self, id: int) -> int:
+        """Return the digest of a run's name and input."""
+        return (await self._tx.rows("read_run", id=id))[0][17]
+
+    async def pending_queues(self) -> list[str]:
+        """Return the queues in which something is pending."""
+        return [queue for (queue,) in await self._tx.rows("pending_queues")]
+
+    async def held(self, owner: int) -> list[int]:
+        """Return what the table says that a worker holds."""
+        return [id for (id,) in await self._tx.rows("held", owner=owner)]
+
+    async def unsettled(self) -> list[int]:
+        """Return sealed parents without an open child that are not completed."""
+        return [id for (id,) in await self._tx.rows("find_unsettled")]
+
+    async def behind(self) -> list[int]:
+        """Return workflows out of memory that have not seen all that was delivered to them."""
+        return [id for (id,) in await self._tx.rows("find_behind")]
+
+    async def next_available(self, now: int) -> int | None:
+        """Return when the next delayed run may be claimed, or None."""
+        due = await self._tx.value("next_available", now=now)
+        return None if due is None else int(due)
+
+    async def find_root(self, name: str, digest: int, options: str) -> int | None:
+        """Return the newest unfinished keyless root of this task, input and options."""
+        rows = await self._tx.rows("find_root", name=name, digest=digest, options=options)
+        return rows[0][0] if rows else None
+
+    async def find_key(self, parent_id: int, name: str, key: str) -> int | None:
+        """Return the run that holds a key under a parent."""
+        rows = await self._tx.rows("find_key", parent_id=parent_id, key=key, name=name)
+        return rows[0][0] if rows else None
+
+    async def children(self, parent_id: int, key: str = "", name: str = "", most: int = PAGE) -> list[Recorded]:
+        """Return a page of a parent's children by key and name: those after (`key`, `name`)."""
+        text = await self._tx.text("read_children", parent_id=parent_id, key=key, name=name, most=most)
+        return _recorded.decode(text)
+
+    async def deliveries(self, parent_id: int, after: int, most: int = PAGE) -> list[Recorded]:
+        """Return a page of what was delivered to a parent, in order."""
+        text = await self._tx.text("read_deliveries", parent_id=parent_id, after=after, most=most)
+        return _recorded.decode(text)
+
+    async def runs(
+        self, *, before: int = NEWEST, state: str | None = None, name: str | None = None,
+        parent_id: int | None = None, most: int = PAGE,
+    ) -> list[RunStatus]:  # fmt: skip
+        """Return runs newest first, those with an id below `before`."""
+        rows = await self._tx.rows("list_runs", before=before, state=state, name=name, parent_id=parent_id, most=most)
+        return [self._status(row, await self.counts(row[0])) for row in rows]
+
+    async def tree_level(self, parent_id: int, after: int, most: int) -> list[RunStatus]:
+        """Return children oldest first, timers and events among them."""
+        rows = await self._tx.rows("list_children", parent_id=parent_id, after=after, most=most)
+        return [self._status(row, await self.counts(row[0])) for row in rows]

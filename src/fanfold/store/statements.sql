@@ -1,0 +1,319 @@
+-- Every statement of fanfold, once, for both databases. `statements.py` fills the slots:
+--   {each:name}    the rows of the JSON parameter :name, as e (key: place, value: row)
+--   {int:n} {text:n}  column n of e's row        {rows: a, b}  all rows of the select as one JSON text
+--   {from:event alias}  the guard of a transition  {to:event}  its target state, both from model/lifecycle.py
+--   {terminal alias}    a test for ended runs       {lock}  row locks, where the database needs them
+-- One JSON parameter a statement: measured as fast as binding row by row, and the interpreter runs beside it.
+
+-- name: lock_parents
+-- Deliveries are ordered under this lock: whoever ends a child takes it first, by id, so that nobody waits in a ring.
+SELECT {rows: id, delivered, sealed, idle} FROM (
+  SELECT p.id, p.delivered, p.sealed, CASE WHEN {from:wake r} THEN 1 ELSE 0 END AS idle
+  FROM parents p JOIN runs r ON r.id = p.id
+  WHERE p.id IN (SELECT {int:0} FROM {each:ids}) ORDER BY p.id {lock})
+
+-- name: insert_runs
+-- The guard: a child needs a parent that still runs in the caller's epoch. :doomed are rows under a cancel request.
+INSERT INTO runs (id, root_id, parent_id, depth, key, kind, name, digest, state, epoch, attempt, crashes, owner,
+  queue, priority, available_at, compensates, created_at, started_at, version, options, tags, input,
+  cancel_requested_at)
+SELECT {int:0}, {int:1}, {int:2}, {int:4}, {text:5}, {text:6}, {text:7}, {int:8}, {text:10},
+  CASE WHEN {text:10} = {state:claim} THEN 1 ELSE 0 END, CASE WHEN {text:10} = {state:claim} THEN 1 ELSE 0 END, 0,
+  CASE WHEN {text:10} = {state:claim} THEN :owner END, {text:12}, {int:13}, :now + {int:11}, {int:17}, :now,
+  CASE WHEN {text:10} = {state:claim} THEN :now END, {text:14}, {text:15}, {text:16}, {text:9},
+  CASE WHEN :doomed = 1 THEN :now END
+FROM {each:rows}
+WHERE {int:2} = 0 OR EXISTS (
+  SELECT 1 FROM runs p WHERE p.id = {int:2} AND p.epoch = {int:3} AND {from:complete p})
+ON CONFLICT (parent_id, key, name) DO NOTHING
+
+-- name: cancelled_above
+-- Which of these parents and roots are asked to cancel: nothing starts under them any more but compensation.
+SELECT {rows: id} FROM runs WHERE id IN (SELECT {int:0} FROM {each:ids}) AND cancel_requested_at IS NOT NULL
+
+-- name: find_inserted
+-- Counts first; the ids are read back only when a count is short.
+SELECT {rows: id} FROM runs WHERE id IN (SELECT {int:0} FROM {each:ids})
+
+-- name: find_by_key
+-- Who holds the key that an insert ran into.
+SELECT {rows: r.parent_id, r.key, r.name, r.id, r.digest, r.state}
+FROM {each:keys} JOIN runs r ON r.parent_id = {int:0} AND r.key = {text:1} AND r.name = {text:2}
+
+-- name: raise_parents
+-- Counted from the rows that this batch really inserted; a run gets its narrow row when its first child comes.
+INSERT INTO parents (id, spawned, open, delivered, consumed, failed, cancelled, sealed)
+SELECT {int:0}, {int:1}, {int:1}, 0, 0, 0, 0, 0 FROM {each:rows} WHERE true
+ON CONFLICT (id) DO UPDATE SET spawned = parents.spawned + excluded.spawned, open = parents.open + excluded.open
+
+-- name: top_priority
+-- The first probe of a claim: within one priority the index is in order of time.
+SELECT priority FROM runs WHERE {from:claim runs} AND queue = :queue AND name = :name AND priority < :below
+ORDER BY priority DESC LIMIT 1
+
+-- name: claimable
+-- Oldest first within a priority. Doomed is what stands under a cancel request: only compensation starts there.
+SELECT {rows: id, doomed} FROM (
+  SELECT id, CASE WHEN cancel_requested_at IS NULL AND compensates = 0 AND EXISTS (SELECT 1 FROM runs p
+    WHERE p.id IN (runs.parent_id, runs.root_id) AND p.cancel_requested_at IS NOT NULL) THEN 1 ELSE 0 END AS doomed
+  FROM runs
+  WHERE {from:claim runs} AND queue = :queue AND name = :name AND priority = :priority AND available_at <= :now
+    AND (cancel_requested_at IS NULL OR (kind = 'workflow' AND epoch > 0))
+  ORDER BY available_at, id LIMIT :most {skip_locked})
+
+-- name: claim
+-- The epoch rises at every claim: whatever an earlier holder still writes is refused from here on.
+UPDATE runs SET {to:claim}, owner = :owner, epoch = epoch + 1,
+  attempt = CASE WHEN attempt = 0 THEN 1 ELSE attempt END, started_at = coalesce(started_at, :now)
+WHERE {from:claim runs} AND id IN (SELECT {int:0} FROM {each:ids})
+
+-- name: read_claimed
+-- What a worker needs to know to start a body.
+SELECT {rows: r.id, r.root_id, r.parent_id, r.epoch, r.attempt, r.crashes, r.depth, r.key, r.kind, r.name, r.queue,
+  r.priority, r.input, r.options, r.version, r.tags, r.compensates, r.created_at, p.id IS NOT NULL}
+FROM {each:ids} JOIN runs r ON r.id = {int:0} LEFT JOIN parents p ON p.id = r.id
+
+-- name: end_runs
+-- The one way to end: guarded by epoch and state, numbered in the parent's order of delivery in the same statement.
+UPDATE runs SET state = c.state, output = c.output, error = c.error, seq = c.seq, owner = NULL, finished_at = :now
+FROM (
+  SELECT r.id, {text:3} AS state, {text:4} AS output, {text:5} AS error,
+    CASE WHEN r.parent_id > 0 THEN p.delivered + row_number() OVER (PARTITION BY r.parent_id ORDER BY e.key) END AS seq
+  FROM {each:rows} JOIN runs r ON r.id = {int:0} AND r.epoch = {int:1} AND r.state = :from_state
+  LEFT JOIN parents p ON p.id = r.parent_id) c
+WHERE runs.id = c.id
+
+-- name: end_run
+-- The same for a single run: a chain of tasks ends one at a time, and JSON with a window costs 30 times this.
+UPDATE runs SET state = :state, output = :output, error = :error, owner = NULL, finished_at = :now,
+  seq = (SELECT p.delivered + 1 FROM parents p WHERE p.id = runs.parent_id)
+WHERE id = :id AND epoch = :epoch AND state = :from_state
+
+-- name: find_ended
+-- Read back when a count is short: which ends were accepted. What its parent has counted already ended before.
+SELECT {rows: r.id} FROM {each:rows} JOIN runs r ON r.id = {int:0} AND r.epoch = {int:1}
+LEFT JOIN parents p ON p.id = r.parent_id
+WHERE r.finished_at = :now AND r.state = {text:3} AND r.owner IS NULL AND (r.parent_id = 0 OR r.seq > p.delivered)
+
+-- name: lower_parents
+-- One update a parent and batch, not one a child: joins are decided by this counter, never by a query.
+UPDATE parents SET open = parents.open - c.ended, delivered = parents.delivered + c.delivered,
+  failed = parents.failed + c.failed, cancelled = parents.cancelled + c.cancelled
+FROM (SELECT {int:0} AS id, {int:1} AS ended, {int:2} AS delivered, {int:3} AS failed, {int:4} AS cancelled
+  FROM {each:rows}) c
+WHERE parents.id = c.id
+
+-- name: return_runs
+-- A body returned while children are open: its output is kept, nobody holds it, the last child completes it.
+UPDATE runs SET {to:return}, owner = NULL, output = c.output
+FROM (SELECT {int:0} AS id, {int:1} AS epoch, {text:4} AS output FROM {each:rows}) c
+WHERE runs.id = c.id AND runs.epoch = c.epoch AND {from:return runs}
+  AND EXISTS (SELECT 1 FROM parents p WHERE p.id = c.id AND p.open > 0)
+
+-- name: find_returned
+-- Which of the returned bodies wait for children; the others end in this batch. Who left memory waits as well, without
+-- an output; who returned before is sealed.
+SELECT {rows: r.id} FROM {each:rows} JOIN runs r ON r.id = {int:0} AND r.epoch = {int:1} AND {from:settle r}
+JOIN parents p ON p.id = r.id AND p.sealed = 0 WHERE r.output IS NOT NULL
+
+-- name: seal_parents
+-- A sealed parent makes no more children and takes no more deliveries.
+UPDATE parents SET sealed = 1 WHERE id IN (SELECT {int:0} FROM {each:ids})
+
+-- name: find_settled
+-- Sealed parents whose last child has ended, with what they returned.
+SELECT {rows: r.id, r.epoch, r.parent_id, r.output}
+FROM {each:ids} JOIN parents p ON p.id = {int:0} AND p.sealed = 1 AND p.open = 0
+JOIN runs r ON r.id = p.id AND {from:settle r}
+
+-- name: wake
+-- Something was delivered to a workflow that left memory: it becomes claimable in the same transaction.
+UPDATE runs SET {to:wake}, available_at = :now
+WHERE {from:wake runs} AND owner IS NULL AND id IN (SELECT {int:0} FROM {each:ids})
+  AND EXISTS (SELECT 1 FROM parents p WHERE p.id = runs.id AND p.sealed = 0 AND p.delivered > p.consumed)
+
+-- name: evict
+-- A workflow leaves memory only if it has seen everything that was delivered; otherwise it would sleep for ever.
+UPDATE runs SET {to:evict}, owner = NULL
+FROM (SELECT {int:0} AS id, {int:1} AS epoch, {int:2} AS consumed FROM {each:rows}) c
+WHERE runs.id = c.id AND runs.epoch = c.epoch AND {from:evict runs}
+  AND NOT EXISTS (SELECT 1 FROM parents p WHERE p.id = c.id AND p.delivered <> c.consumed)
+
+-- name: consume
+-- How far the evicted have read: everything, or they had not been let go.
+UPDATE parents SET consumed = c.consumed
+FROM (SELECT {int:0} AS id, {int:1} AS epoch, {int:2} AS consumed FROM {each:rows}) c
+WHERE parents.id = c.id AND parents.delivered = c.consumed AND parents.sealed = 0
+  AND EXISTS (SELECT 1 FROM runs r WHERE r.id = c.id AND r.epoch = c.epoch AND {from:wake r})
+
+-- name: find_evicted
+-- Which evictions were accepted. Bodies that returned wait as well, sealed.
+SELECT {rows: r.id} FROM {each:rows} JOIN runs r ON r.id = {int:0} AND r.epoch = {int:1} AND {from:wake r}
+LEFT JOIN parents p ON p.id = r.id WHERE coalesce(p.sealed, 0) = 0
+
+-- name: block
+-- The code no longer fits the record: the run stands still, with the reason, until somebody resumes it.
+UPDATE runs SET {to:block}, owner = NULL, blocked = c.reason
+FROM (SELECT {int:0} AS id, {int:1} AS epoch, {text:2} AS reason FROM {each:rows}) c
+WHERE runs.id = c.id AND runs.epoch = c.epoch AND {from:block runs}
+
+-- name: find_dropped
+-- Whose timers can still be dropped, with their parents.
+SELECT {rows: id, parent_id} FROM runs
+WHERE id IN (SELECT {int:0} FROM {each:ids}) AND {from:drop runs} AND kind = 'timer'
+
+-- name: find_blocked
+-- Which of these now stand still.
+SELECT {rows: r.id} FROM {each:rows} JOIN runs r ON r.id = {int:0} AND r.epoch = {int:1} AND {from:resume r}
+
+-- name: drop_timers
+-- A timer that nobody waits for any more takes no place in the order of delivery.
+UPDATE runs SET {to:drop}, finished_at = :now WHERE id IN (SELECT {int:0} FROM {each:ids})
+
+-- name: due_timers
+-- Timers that are due, in order of their due times.
+SELECT {rows: id, epoch, parent_id} FROM (
+  SELECT id, epoch, parent_id FROM runs
+  WHERE {from:fire runs} AND queue = '' AND name = 'sleep' AND priority = 0 AND available_at <= :now
+  ORDER BY available_at, id LIMIT :most)
+
+-- name: next_timer
+-- When the engine must look again.
+SELECT min(available_at) FROM runs WHERE {from:fire runs} AND queue = '' AND name = 'sleep' AND priority = 0
+
+-- name: pending_queues
+-- Each queue in which something is pending, by jumps along the index: a call may name a queue that no task has.
+WITH RECURSIVE pending (queue) AS (
+  SELECT min(queue) FROM runs WHERE {from:claim runs} AND queue > ''
+  UNION ALL
+  SELECT (SELECT min(r.queue) FROM runs r WHERE {from:claim r} AND r.queue > pending.queue)
+  FROM pending WHERE pending.queue IS NOT NULL)
+SELECT {rows: queue} FROM pending WHERE queue IS NOT NULL
+
+-- name: next_available
+-- When the next delayed run may be claimed; asked at start and when the last such alarm rang.
+SELECT min(available_at) FROM runs WHERE {from:claim runs} AND queue <> '' AND available_at > :now
+
+-- name: flag
+-- A cancel is a durable request: the flag comes first, what it means for the run afterwards.
+UPDATE runs SET cancel_requested_at = :now
+WHERE cancel_requested_at IS NULL AND finished_at IS NULL AND id IN (SELECT {int:0} FROM {each:ids})
+
+-- name: flag_children
+-- Who fails or is cancelled asks its open children to cancel in the same commit; compensation is left alone.
+UPDATE runs SET cancel_requested_at = :now
+WHERE cancel_requested_at IS NULL AND finished_at IS NULL AND compensates = 0
+  AND parent_id IN (SELECT {int:0} FROM {each:ids})
+
+-- name: flagged
+-- Requests that were not carried out when a process died.
+SELECT {rows: id} FROM (
+  SELECT id FROM runs WHERE cancel_requested_at > 0 AND finished_at IS NULL ORDER BY +id)
+
+-- name: find_flagged
+-- What stands behind a cancel request: how it is carried out depends on the kind and on how far the run is.
+SELECT {rows: r.id, r.epoch, r.parent_id, r.root_id, r.depth, r.kind, r.state, e.value ->> 1, p.sealed}
+FROM {each:rows} JOIN runs r ON r.id = {int:0} AND r.finished_at IS NULL AND r.cancel_requested_at IS NOT NULL
+LEFT JOIN parents p ON p.id = r.id
+
+-- name: insert_cancels
+-- To a workflow a cancel is a delivery like any other, so that replay raises it at the same place. Once a run.
+INSERT INTO runs (id, root_id, parent_id, depth, key, kind, name, digest, state, epoch, attempt, crashes, queue,
+  priority, available_at, compensates, created_at, version)
+SELECT {int:0}, {int:1}, {int:2}, {int:3}, 'x:1', 'event', 'cancel', 0, {state:release}, 0, 0, 0, '', 0, :now, 1, :now, '0'
+FROM {each:rows} WHERE true ON CONFLICT (parent_id, key, name) DO NOTHING
+
+-- name: open_children
+-- Whom an ended parent has just asked to cancel.
+SELECT {rows: id} FROM (
+  SELECT id FROM runs
+  WHERE finished_at IS NULL AND cancel_requested_at = :now AND parent_id IN (SELECT {int:0} FROM {each:ids})
+  ORDER BY id)
+
+-- name: write_meta
+-- The number of the batch, in its own transaction: an unknown outcome is looked up here.
+UPDATE meta SET commit_sequence = :batch, clock_ms = :now,
+  next_id = CASE WHEN next_id < :next_id THEN :next_id ELSE next_id END
+
+-- name: read_meta
+-- What an engine needs to know at start.
+SELECT {rows: schema_version, store_id, next_id, commit_sequence, clock_ms} FROM meta
+
+-- name: insert_meta
+-- Once, when the store is made.
+INSERT INTO meta (schema_version, store_id, next_id, commit_sequence, clock_ms) VALUES (:version, :store_id, 1, 0, 0)
+
+-- name: release_all
+-- Recovery: what a dead process held is claimable again, at once, and its epoch has moved on.
+UPDATE runs SET {to:release}, owner = NULL, epoch = epoch + 1, crashes = crashes + 1, available_at = :now
+WHERE {from:release runs}
+
+-- name: release
+-- A worker gives back what it has not finished, or does not know.
+UPDATE runs SET {to:release}, owner = NULL, epoch = epoch + 1, available_at = :now
+WHERE {from:release runs} AND id IN (SELECT {int:0} FROM {each:ids})
+
+-- name: find_behind
+-- Recovery and sweep: workflows out of memory to which something was delivered.
+SELECT {rows: p.id} FROM parents p JOIN runs r ON r.id = p.id
+WHERE p.delivered > p.consumed AND p.sealed = 0 AND {from:wake r} AND r.owner IS NULL
+
+-- name: find_unsettled
+-- Recovery and sweep: sealed parents without an open child.
+SELECT {rows: p.id} FROM parents p JOIN runs r ON r.id = p.id WHERE p.sealed = 1 AND p.open = 0 AND {from:settle r}
+
+-- name: held
+-- What the table says that a worker holds; compared with what it knows.
+SELECT {rows: id} FROM runs WHERE {from:complete runs} AND owner = :owner
+
+-- name: read_run
+-- One run, for people.
+SELECT {rows: id, key, name, kind, state, parent_id, root_id, attempt, version, created_at, started_at, finished_at,
+  input, output, error, blocked, tags, digest} FROM runs WHERE id = :id
+
+-- name: read_counts
+-- The counters of a parent; how many run is counted on the small index of what is held (the plus keeps it to that).
+SELECT {rows: spawned, open, failed, cancelled,
+  (SELECT count(*) FROM runs r WHERE {from:complete r} AND r.owner > 0 AND +r.parent_id = :id)} FROM parents WHERE id = :id
+
+-- name: find_root
+-- The newest unfinished root of this task and input that `app.run` started. `key IS NULL` would lead to runs_identity,
+-- and through all roots of this name.
+SELECT {rows: id} FROM (
+  SELECT id FROM runs WHERE parent_id = 0 AND name = :name AND digest = :digest AND coalesce(key, '') = ''
+    AND options = :options AND NOT {terminal runs} ORDER BY id DESC LIMIT 1)
+
+-- name: find_key
+-- A run by its parent, task and key.
+SELECT {rows: id} FROM runs WHERE parent_id = :parent_id AND key = :key AND name = :name
+
+-- name: read_children
+-- What a replay compares its calls with, by key: the order of the index, so that no page is sorted.
+SELECT {rows: id, key, kind, name, digest, state, seq, finished_at, NULL, NULL, beginning} FROM (
+  SELECT id, key, kind, name, digest, state, seq, finished_at, substr(input, 1, 200) AS beginning FROM runs
+  WHERE parent_id = :parent_id AND (key, name) > (:key, :name) ORDER BY key, name LIMIT :most)
+
+-- name: read_deliveries
+-- What a replay is fed with, in the order in which it was delivered.
+SELECT {rows: id, key, kind, name, digest, state, seq, finished_at, output, error} FROM (
+  SELECT id, key, kind, name, digest, state, seq, finished_at, output, error FROM runs
+  WHERE parent_id = :parent_id AND seq > :after ORDER BY seq LIMIT :most)
+
+-- name: list_runs
+-- Newest first; keyset paging, never an offset.
+SELECT {rows: id, key, name, kind, state, parent_id, root_id, attempt, version, created_at, started_at, finished_at,
+  input, output, error, blocked, tags, digest} FROM (
+  SELECT * FROM runs WHERE id < :before AND (:state IS NULL OR state = :state) AND (:name IS NULL OR name = :name)
+    AND (:parent_id IS NULL OR parent_id = :parent_id) AND kind <> 'timer' AND kind <> 'event'
+  ORDER BY id DESC LIMIT :most)
+
+-- name: list_children
+-- One level of a tree, oldest first.
+SELECT {rows: id, key, name, kind, state, parent_id, root_id, attempt, version, created_at, started_at, finished_at,
+  input, output, error, blocked, tags, digest} FROM (
+  SELECT * FROM runs WHERE parent_id = :parent_id AND id > :after ORDER BY id LIMIT :most)
+
+-- name: resume
+-- A run that stands still tries again; its whole tree does, for a child may be what stands still.
+UPDATE runs SET {to:resume}, blocked = NULL, available_at = :now
+WHERE {from:resume runs} AND root_id IN (SELECT {int:0} FROM {each:ids})

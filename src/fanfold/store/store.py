@@ -1,0 +1,230 @@
+"""The store: one batch, one transaction. One class for every database.
+
+`apply` is the only verb that changes runs while an engine lives. The order of kinds in it is fixed, op order within a
+kind is kept, and every change is guarded by epoch and state in the statements themselves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Sequence
+
+import msgspec
+
+from fanfold.model import lifecycle
+from fanfold.model.commands import Batch, ClaimRequest, Existing, Outcome
+from fanfold.model.run import ROOT, TIMER, Claimed, End, NewRun
+from fanfold.store.cancels import Cancels
+from fanfold.store.database import CommitUnknown, Database
+from fanfold.store.endings import Endings
+from fanfold.store.transaction import Transaction, keyed
+
+CHUNK = 1000  # rows of one step of work that the engine set itself
+_ABOVE_ALL = 1 << 31
+
+_claimed = msgspec.json.Decoder(list[Claimed])
+
+
+class Store:
+    """Applies the batches of one worker (`owner`) to a database."""
+
+    def __init__(self, database: Database, owner: int) -> None:
+        self.database = database
+        self.owner = owner
+        self._tx = Transaction(database)
+
+    async def apply(self, batch: Batch, now: int) -> Outcome:
+        """Commit all of `batch` at engine time `now`, or nothing.
+
+        Raises BatchRejected or StoreBusy when nothing was committed, CommitUnknown when that cannot be known.
+        """
+        await self.database.begin()
+        try:
+            outcome = await _Application(self._tx, self.owner, batch, now).run()
+            await self._tx.execute("write_meta", batch=batch.number, now=now, next_id=batch.next_id)
+        except BaseException:
+            await self.database.rollback()
+            raise
+        try:
+            await self.database.commit()
+        except CommitUnknown as unknown:
+            unknown.outcome = outcome
+            raise
+        return outcome
+
+    async def committed_batch(self) -> int:
+        """Return the number of the last batch that was committed."""
+        ((_version, _store, _next, sequence, _clock),) = await self._tx.rows("read_meta")
+        return sequence
+
+    async def recover(self, batch: int, now: int) -> Recovery:
+        """Take over from a dead process: release what it held, and wake who is behind."""
+        tx = self._tx
+        await self.database.begin()
+        try:
+            released = await tx.execute("release_all", now=now)
+            behind = [id for (id,) in await tx.rows("find_behind")]
+            if behind:
+                await tx.execute("wake", ids=keyed(behind), now=now)
+            unsettled = [id for (id,) in await tx.rows("find_unsettled")]
+            flagged = [id for (id,) in await tx.rows("flagged")]
+            due = await tx.value("next_timer")
+            await tx.execute("write_meta", batch=batch, now=now, next_id=0)
+        except BaseException:
+            await self.database.rollback()
+            raise
+        await self.database.commit()
+        return Recovery(released, unsettled, flagged, None if due is None else int(due))
+
+
+def _is_doomed(row: NewRun, cancelled: Container[int]) -> bool:
+    """Tell whether a new run is under a cancel request: anything but compensation, and timers, which start nothing."""
+    is_under = row.parent_id in cancelled or row.root_id in cancelled
+    return is_under and row.parent_id != ROOT and not row.compensates and row.kind != TIMER
+
+
+class Recovery(msgspec.Struct):
+    """What an engine found at its start."""
+
+    released: int  # runs that a dead process held
+    unsettled: list[int]  # sealed parents whose last child has ended
+    flagged: list[int]  # cancel requests that were not carried out
+    next_timer: int | None
+
+
+class _Application:
+    """One batch on its way through one transaction."""
+
+    def __init__(self, tx: Transaction, owner: int, batch: Batch, now: int) -> None:
+        self._tx = tx
+        self._owner = owner
+        self._batch = batch
+        self._outcome = Outcome(now)
+        self._endings = Endings(tx, self._outcome)
+
+    async def run(self) -> Outcome:
+        """Take the batch's commands in the order of kinds: insert, claim, drop, return, end, evict, cancel."""
+        batch, tx, outcome = self._batch, self._tx, self._outcome
+        if batch.new:
+            await self._insert(batch.new)
+        for claim in batch.claims:
+            await self._claim(claim)
+        if batch.drops:
+            await self._drop(batch.drops)
+        if batch.returns:
+            await self._return(batch.returns)
+        if batch.ends:
+            await self._endings.end(batch.ends, "complete")
+        if batch.fires_timers:
+            await self._fire_timers()
+        if batch.settles:
+            await self._endings.end(await self._endings.settled(batch.settles), "settle")
+        if batch.wakes and await tx.execute("wake", ids=keyed(batch.wakes), now=outcome.now):
+            outcome.woken = True
+        if batch.evictions:
+            await self._evict()
+        if batch.blocks:
+            await tx.execute("block", rows=batch.blocks)
+            outcome.blocked.update(id for (id,) in await tx.rows("find_blocked", rows=batch.blocks))
+        if batch.releases:
+            await tx.execute("release", ids=keyed(batch.releases), now=outcome.now)
+            # A request that went to whoever no longer holds the run is carried out anew.
+            asked = await tx.rows("cancelled_above", ids=keyed(batch.releases))
+            outcome.flagged.extend(id for (id,) in asked)
+        if batch.resumes and await tx.execute("resume", ids=keyed(batch.resumes), now=outcome.now):
+            outcome.woken = True
+        if batch.cancels:
+            await Cancels(tx, self._endings, outcome).carry_out(batch.cancels)
+        if batch.fires_timers or any(row.kind == TIMER for row in batch.new):
+            due = await tx.value("next_timer")
+            outcome.next_timer = None if due is None else int(due)
+        return outcome
+
+    async def _insert(self, new: Sequence[NewRun]) -> None:
+        above = sorted({id for row in new if row.parent_id for id in (row.parent_id, row.root_id)})
+        cancelled = {id for (id,) in await self._tx.rows("cancelled_above", ids=keyed(above))} if above else set[int]()
+        if cancelled:
+            doomed = [row for row in new if _is_doomed(row, cancelled)]
+            # They never start, but they have a place in their parent's order: it hears that they were cancelled.
+            self._outcome.doomed.update(row.id for row in doomed if row.state == lifecycle.RUNNING)
+            self._outcome.flagged.extend(row.id for row in doomed)
+            pending = [msgspec.structs.replace(row, state=lifecycle.PENDING) for row in doomed]
+            await self._insert_rows(pending, is_doomed=True)
+            new = [row for row in new if not _is_doomed(row, cancelled)]
+        await self._insert_rows(new, is_doomed=False)
+
+    async def _insert_rows(self, new: Sequence[NewRun], *, is_doomed: bool) -> None:
+        tx = self._tx
+        inserted = await tx.execute(
+            "insert_runs", rows=new, owner=self._owner, now=self._outcome.now, doomed=int(is_doomed)
+        )
+        if inserted < len(new):
+            there = {id for (id,) in await tx.rows("find_inserted", ids=keyed(row.id for row in new))}
+            await self._explain([row for row in new if row.id not in there])
+            new = [row for row in new if row.id in there]
+        counts = Counter(row.parent_id for row in new)
+        del counts[0]
+        if counts:
+            await tx.execute("raise_parents", rows=sorted(counts.items()))
+
+    async def _explain(self, refused: Sequence[NewRun]) -> None:
+        """Find out why rows were not inserted: their identity is taken, or their parent may start nothing."""
+        keys = [(row.parent_id, row.key, row.name) for row in refused]
+        holders = {tuple(row[:3]): Existing(*row[3:]) for row in await self._tx.rows("find_by_key", keys=keys)}
+        for row in refused:
+            self._outcome.refused[row.id] = holders.get((row.parent_id, row.key, row.name))
+
+    async def _claim(self, claim: ClaimRequest) -> None:
+        found: list[tuple[int, int]] = []
+        for name in claim.names:
+            below = _ABOVE_ALL
+            while len(found) < claim.most:
+                priority = await self._tx.value("top_priority", queue=claim.queue, name=name, below=below)
+                if priority is None:
+                    break
+                below = int(priority)
+                found += await self._tx.rows(
+                    "claimable", queue=claim.queue, name=name, priority=below, now=self._outcome.now,
+                    most=claim.most - len(found),
+                )  # fmt: skip
+        if len(found) == claim.most:
+            self._outcome.filled.append(claim)
+        doomed = [id for id, is_doomed in found if is_doomed]
+        if doomed:
+            # What may never start must not be waited for: it is asked to cancel, as a new run in its place would be.
+            await self._tx.execute("flag", ids=keyed(doomed), now=self._outcome.now)
+            self._outcome.flagged.extend(doomed)
+        ids = [id for id, is_doomed in found if not is_doomed]
+        if ids:
+            await self._tx.execute("claim", ids=keyed(ids), owner=self._owner, now=self._outcome.now)
+            self._outcome.claimed.extend(_claimed.decode(await self._tx.text("read_claimed", ids=keyed(ids))))
+
+    async def _drop(self, timers: Sequence[int]) -> None:
+        dropped = await self._tx.rows("find_dropped", ids=keyed(timers))
+        if dropped:
+            await self._tx.execute("drop_timers", ids=dropped, now=self._outcome.now)
+            counts = Counter(parent for _, parent in dropped)
+            await self._endings.lower([(parent, n, 0, 0, n) for parent, n in counts.items()])
+            await self._endings.end(await self._endings.settled(sorted(counts)), "settle")
+
+    async def _return(self, returns: Sequence[End]) -> None:
+        if await self._tx.execute("return_runs", rows=returns):
+            waiting = [id for (id,) in await self._tx.rows("find_returned", rows=returns)]
+            await self._tx.execute("seal_parents", ids=keyed(waiting))
+            self._outcome.returned.update(waiting)
+            # Who returned in spite of a cancel request hands it on: nothing may start below, so nothing would end.
+            cancelled = await self._tx.rows("cancelled_above", ids=keyed(waiting))
+            await self._endings.ask_children([id for (id,) in cancelled])
+        rest = [end for end in returns if end.id not in self._outcome.returned]
+        await self._endings.end(rest, "complete")
+
+    async def _fire_timers(self) -> None:
+        due = await self._tx.rows("due_timers", now=self._outcome.now, most=CHUNK)
+        ends = [End(id, epoch, parent, lifecycle.target("fire")) for id, epoch, parent in due]
+        await self._endings.end(ends, "fire")
+
+    async def _evict(self) -> None:
+        rows = self._batch.evictions
+        if await self._tx.execute("evict", rows=rows):
+            await self._tx.execute("consume", rows=rows)
+            self._outcome.evicted.update(id for (id,) in await self._tx.rows("find_evicted", rows=rows))

@@ -1,0 +1,137 @@
+"""A store on a bench: opened by its URL, driven one batch at a time by a clock that moves only when told."""
+
+import itertools
+from typing import Any
+
+from fanfold.engine.writers import drive
+from fanfold.model import lifecycle
+from fanfold.model.commands import Batch, Cancel, ClaimRequest, Eviction, Outcome
+from fanfold.model.run import TASK, TIMER, TIMER_NAME, End, NewRun
+from fanfold.store.opening import open_store
+from fanfold.store.queries import Queries
+from fanfold.store.store import Store
+
+OWNER = 77
+QUEUE = "default"
+
+
+def new_run(id: int, parent: NewRun | None = None, **fields: Any) -> NewRun:
+    """Return a row to be inserted: a root, or a child of `parent` in its first epoch."""
+    row = NewRun(
+        id, parent.root_id if parent else id, parent.id if parent else 0, 1 if parent else 0,
+        parent.depth + 1 if parent else 0, f"p:{id}" if parent else None, TASK, "work", 1, "{}",
+        lifecycle.RUNNING, queue=QUEUE,
+    )  # fmt: skip
+    for name, value in fields.items():
+        setattr(row, name, value)
+    return row
+
+
+def timer(id: int, parent: NewRun, delay_ms: int, **fields: Any) -> NewRun:
+    """Return the row of a timer."""
+    return new_run(
+        id, parent, kind=TIMER, name=TIMER_NAME, queue="", state=lifecycle.PENDING, delay_ms=delay_ms, **fields
+    )
+
+
+class Bench:
+    """One open store, the number of its next batch, and the time."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.now = 1_000_000
+        self.ids = itertools.count(1)
+        self.rows: dict[int, NewRun] = {}
+        self.number = 0
+        self.open()
+
+    def open(self) -> None:
+        self.opened = drive(open_store(self.url))
+        self.store = Store(self.opened.writer, OWNER)
+        self.queries = Queries(self.opened.reader)
+
+    def reopen(self) -> None:
+        """Close a store in a file and open it anew; one in memory stays open, or it would be gone."""
+        if not self.opened.is_memory:
+            self.opened.close()
+            self.open()
+
+    def close(self) -> None:
+        self.opened.close()
+
+    # What is asked -------------------------------------------------------------------------------------------------
+
+    def apply(self, **kinds: Any) -> Outcome:
+        """Commit one batch of these commands."""
+        self.number += 1
+        return drive(self.store.apply(Batch(number=self.number, **kinds), self.now))
+
+    def recover(self):
+        self.number += 1
+        return drive(self.store.recover(self.number, self.now))
+
+    def run(self, parent: NewRun | None = None, **fields: Any) -> NewRun:
+        """Make a row with a fresh id, not inserted."""
+        row = new_run(next(self.ids), parent, **fields)
+        self.rows[row.id] = row
+        return row
+
+    def timer(self, parent: NewRun, delay_ms: int, **fields: Any) -> NewRun:
+        row = timer(next(self.ids), parent, delay_ms, **fields)
+        self.rows[row.id] = row
+        return row
+
+    def started(self, parent: NewRun | None = None, **fields: Any) -> NewRun:
+        """Insert a run, as already claimed unless `state` says otherwise."""
+        row = self.run(parent, **fields)
+        assert self.apply(new=[row]).refused == {}
+        return row
+
+    def children(self, parent: NewRun, count: int, **fields: Any) -> list[NewRun]:
+        """Insert several children in one batch."""
+        rows = [self.run(parent, **fields) for _ in range(count)]
+        assert self.apply(new=rows).refused == {}
+        return rows
+
+    def end_of(self, row: NewRun, state: str = lifecycle.COMPLETED, *, epoch: int = 1) -> End:
+        output = f'"out {row.id}"' if state == lifecycle.COMPLETED else None
+        return End(row.id, epoch, row.parent_id, state, output, '{"type":"E"}' if output is None else None)
+
+    def end(self, *rows: NewRun, state: str = lifecycle.COMPLETED, epoch: int = 1) -> Outcome:
+        return self.apply(ends=[self.end_of(row, state, epoch=epoch) for row in rows])
+
+    def give_back(self, row: NewRun, *, epoch: int = 1) -> Outcome:
+        """The body of `row` returned."""
+        return self.apply(returns=[self.end_of(row, epoch=epoch)])
+
+    def evict(self, row: NewRun, consumed: int, *, epoch: int = 1) -> Outcome:
+        return self.apply(evictions=[Eviction(row.id, epoch, consumed)])
+
+    def claim(self, *names: str, most: int = 10, queue: str = QUEUE) -> Outcome:
+        return self.apply(claims=[ClaimRequest(queue, names or ("work",), most)])
+
+    def cancel(self, *rows: NewRun) -> Outcome:
+        return self.apply(cancels=[Cancel(row.id, next(self.ids)) for row in rows])
+
+    # What is there -------------------------------------------------------------------------------------------------
+
+    def sql(self, text: str, **parameters: Any) -> list[dict[str, Any]]:
+        """Read the tables past the store."""
+        names: list[str] = []
+        cursor = self.opened.writer._connection.cursor()
+        cursor.exec_trace = lambda it, _sql, _bound: names.extend(c[0] for c in it.get_description()) or True
+        return [dict(zip(names, row, strict=True)) for row in cursor.execute(text, parameters)]
+
+    def row(self, run: NewRun | int) -> dict[str, Any]:
+        (row,) = self.sql("SELECT * FROM runs WHERE id = :id", id=run if isinstance(run, int) else run.id)
+        return row
+
+    def state(self, run: NewRun | int) -> str:
+        return self.row(run)["state"]
+
+    def parent(self, run: NewRun) -> dict[str, Any]:
+        (row,) = self.sql("SELECT * FROM parents WHERE id = :id", id=run.id)
+        return row
+
+    def count(self, what: str = "runs") -> int:
+        return self.sql(f"SELECT count(*) AS n FROM {what}")[0]["n"]

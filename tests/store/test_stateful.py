@@ -1,0 +1,260 @@
+"""Any sequence of commands does to the store what it does to a model, and breaks no invariant on the way.
+
+The invariants are checked after each commit. MODEL_EXAMPLES and MODEL_STEPS raise the numbers for the long proof,
+which also needs `-o timeout=0 -o faulthandler_timeout=0`.
+"""
+
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, fields
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from fanfold.engine.writers import drive
+from fanfold.model import lifecycle
+from fanfold.model.commands import Batch, Block, Cancel, ClaimRequest, Eviction, Outcome
+from fanfold.model.run import TASK, TIMER, WORKFLOW, End
+from tests.store.bench import QUEUE, Bench
+from tests.store.invariants import violations
+from tests.store.model import Expected, Model, ModelParent, ModelRun
+
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "300"))
+STEPS = int(os.environ.get("MODEL_STEPS", "50"))
+
+RUN_COLUMNS = [column.name for column in fields(ModelRun)]
+PARENT_COLUMNS = [column.name for column in fields(ModelParent)]
+KINDS = st.sampled_from([TASK, TASK, WORKFLOW])
+STARTS = st.sampled_from([lifecycle.RUNNING, lifecycle.RUNNING, lifecycle.PENDING])
+NAMES = st.sampled_from(["work", "play"])
+KEYS = st.sampled_from([None, None, None, "k:a", "k:b"])
+EPOCHS = st.sampled_from([0, 0, 0, 0, 0, 1, -1])  # added to the right one
+PICK = st.integers(0, 99)
+PICKS = st.lists(PICK, min_size=1, max_size=4)
+MORE = st.sampled_from([False, False, True])  # whether the batch waits for another command
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Gathers commands in a batch, commits it to the store and to the model, and compares."""
+
+    url = "sqlite://"
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.mkdtemp()
+        self.bench = Bench(self.url.format(self.folder))
+        # What a power cut would do is not looked at here, and the disk is not measured.
+        self.bench.opened.writer._connection.execute("PRAGMA synchronous = OFF")
+        self.model = Model()
+        self.batch, self.last = Batch(), Batch()
+        self.busy: set[int] = set()  # one transition a run and batch
+        self.ended: dict[int, tuple[object, ...]] = {}
+        # Something to begin with: a workflow with a timer and three children, of which one has children of its own.
+        root = self.bench.run(kind=WORKFLOW)
+        below = [self.bench.run(root, kind=kind) for kind in (TASK, WORKFLOW, TASK)]
+        for rows in ([root], [*below, self.bench.timer(root, 3)], [self.bench.run(below[1]), self.bench.run(below[1])]):
+            self.batch.new += rows
+            self.commit(more=False)
+
+    def teardown(self) -> None:
+        if hasattr(self, "bench"):
+            self.commit(more=False)
+            self.bench.close()
+            shutil.rmtree(self.folder)
+
+    # Choosing ------------------------------------------------------------------------------------------------------
+
+    def pick(self, number: int, *states: str, kinds: tuple[str, ...] = (TASK, WORKFLOW)) -> ModelRun | None:
+        """Return one of the runs in these states that this batch has not touched; the newest are picked first."""
+        runs = [
+            run for run in reversed(self.model.runs.values())
+            if run.kind in kinds and run.id not in self.busy and (not states or run.state in states)
+        ]  # fmt: skip
+        return runs[number % len(runs)] if runs else None
+
+    def end_of(self, run: ModelRun, state: str, epoch: int) -> End:
+        output = f'"{run.id}"' if state == lifecycle.COMPLETED else None
+        error = '{"type":"E"}' if state == lifecycle.FAILED else None
+        return End(run.id, run.epoch + epoch, run.parent_id, state, output, error)
+
+    # Commands ------------------------------------------------------------------------------------------------------
+
+    @rule(kind=KINDS, state=STARTS, name=NAMES, key=KEYS, priority=st.integers(0, 2), more=MORE)
+    def root(self, kind: str, state: str, name: str, key: str | None, priority: int, *, more: bool) -> None:
+        row = self.bench.run(kind=kind, state=state, name=name, key=key, priority=priority)
+        self.batch.new.append(row)
+        self.commit(more)
+
+    @rule(
+        picks=PICKS, kind=KINDS, state=STARTS, name=NAMES, key=KEYS, epoch=EPOCHS, late=st.integers(0, 5),
+        undo=st.sampled_from([0, 0, 0, 1]), more=MORE,
+    )  # fmt: skip
+    def children(self, picks, kind, state, name, key, epoch, late, undo, more) -> None:
+        for pick in picks:
+            parent = self.pick(pick) if late == 5 else self.pick(pick, lifecycle.RUNNING)
+            if parent is not None:
+                row = self.bench.run(self.bench.rows[parent.id], kind=kind, state=state, name=name, compensates=undo)
+                row.parent_epoch = parent.epoch + epoch
+                row.key = key or row.key
+                self.batch.new.append(row)
+        self.commit(more)
+
+    @rule(pick=PICK, delay_ms=st.integers(0, 4), more=MORE)
+    def timer(self, pick: int, delay_ms: int, *, more: bool) -> None:
+        parent = self.pick(pick, lifecycle.RUNNING, kinds=(WORKFLOW,))
+        if parent is not None:
+            row = self.bench.timer(self.bench.rows[parent.id], delay_ms)
+            row.parent_epoch = parent.epoch
+            self.batch.new.append(row)
+        self.commit(more)
+
+    @rule(names=st.permutations(["work", "play"]), names_count=st.integers(1, 2), most=st.integers(1, 3), more=MORE)
+    def claim(self, names: list[str], names_count: int, most: int, *, more: bool) -> None:
+        self.batch.claims.append(ClaimRequest(QUEUE, tuple(names[:names_count]), most))
+        self.commit(more)
+
+    @rule(picks=PICKS, state=st.sampled_from(lifecycle.TERMINAL), epoch=EPOCHS, late=st.integers(0, 9), more=MORE)
+    def end(self, picks: list[int], state: str, epoch: int, late: int, *, more: bool) -> None:
+        for pick in picks:
+            run = self.pick(pick) if late == 9 else self.pick(pick, lifecycle.RUNNING)
+            # Of a root that ended in this very millisecond the store cannot say in which batch.
+            if run is not None and (run.parent_id or run.finished_at != self.bench.now):
+                self.busy.add(run.id)
+                has_children = run.id in self.model.parents or any(row.parent_id == run.id for row in self.batch.new)
+                kind = self.batch.returns if state == lifecycle.COMPLETED and has_children else self.batch.ends
+                kind.append(self.end_of(run, state, epoch))
+        self.commit(more)
+
+    @rule(pick=PICK, epoch=EPOCHS, more=MORE)
+    def give_back(self, pick: int, epoch: int, *, more: bool) -> None:
+        run = self.pick(pick, lifecycle.RUNNING)
+        if run is not None:
+            self.busy.add(run.id)
+            self.batch.returns.append(self.end_of(run, lifecycle.COMPLETED, epoch))
+        self.commit(more)
+
+    @rule(pick=PICK, more=MORE)
+    def drop(self, pick: int, *, more: bool) -> None:
+        run = self.pick(pick, kinds=(TIMER, TIMER, TASK))
+        if run is not None:
+            self.batch.drops.append(run.id)
+        self.commit(more)
+
+    @rule(pick=PICK, behind=st.sampled_from([0, 0, 0, 1]), epoch=EPOCHS, more=MORE)
+    def evict(self, pick: int, behind: int, epoch: int, *, more: bool) -> None:
+        run = self.pick(pick, lifecycle.RUNNING, kinds=(WORKFLOW,))
+        if run is not None:
+            self.busy.add(run.id)
+            parent = self.model.parents.get(run.id, ModelParent(run.id))
+            self.batch.evictions.append(Eviction(run.id, run.epoch + epoch, max(parent.delivered - behind, 0)))
+        self.commit(more)
+
+    @rule(pick=PICK, epoch=EPOCHS, more=MORE)
+    def block(self, pick: int, epoch: int, *, more: bool) -> None:
+        run = self.pick(pick, lifecycle.RUNNING)
+        if run is not None:
+            self.busy.add(run.id)
+            self.batch.blocks.append(Block(run.id, run.epoch + epoch, "why"))
+        self.commit(more)
+
+    @rule(pick=PICK, command=st.sampled_from(["releases", "resumes", "settles"]), more=MORE)
+    def sweep(self, pick: int, command: str, *, more: bool) -> None:
+        run = self.pick(pick)
+        if run is not None:
+            self.busy.add(run.id)
+            getattr(self.batch, command).append(run.root_id if command == "resumes" else run.id)
+        self.commit(more)
+
+    @precondition(lambda self: len(self.model.runs) > 3)
+    @rule(picks=st.lists(PICK, min_size=1, max_size=2), more=MORE)
+    def cancel(self, picks: list[int], *, more: bool) -> None:
+        runs = [self.pick(pick, kinds=(TASK, WORKFLOW, TIMER)) for pick in picks]
+        self.batch.cancels += [Cancel(run.id, next(self.bench.ids)) for run in runs if run is not None]
+        self.commit(more)
+
+    @rule(moved_ms=st.integers(0, 3), more=MORE)
+    def fire(self, moved_ms: int, *, more: bool) -> None:
+        self.bench.now += moved_ms
+        self.batch.fires_timers = True
+        self.commit(more)
+
+    @precondition(lambda self: len(self.last) > 0)
+    @rule()
+    def send_again(self) -> None:
+        """What changes a run is refused the second time; nothing is counted twice."""
+        self.commit(more=False)
+        self.bench.now += 1
+        last = self.last
+        self.batch = Batch(returns=last.returns, ends=last.ends, drops=last.drops, blocks=last.blocks)
+        self.commit(more=False)
+
+    @rule()
+    def crash(self) -> None:
+        """The process dies with what it had gathered, and the next one recovers."""
+        self.batch, self.busy = Batch(), set()
+        self.bench.reopen()
+        self.bench.now += 1
+        released, flagged, next_timer = self.model.recover(self.bench.now)
+        recovery = self.bench.recover()
+        assert (recovery.released, recovery.flagged, recovery.next_timer) == (released, flagged, next_timer)
+        assert recovery.unsettled == []
+        self.compare()
+
+    # Committing and comparing --------------------------------------------------------------------------------------
+
+    def commit(self, more: bool) -> None:  # noqa: FBT001 - drawn by each rule
+        if more or not len(self.batch):
+            return
+        batch, self.batch, self.busy = self.batch, Batch(), set()
+        self.last = batch
+        expected = self.model.apply(batch, self.bench.now)
+        self.bench.number += 1
+        batch.number = self.bench.number
+        outcome = drive(self.bench.store.apply(batch, self.bench.now))
+        assert told(outcome) == asdict(expected)
+        if batch.fires_timers or any(row.kind == TIMER for row in batch.new):
+            assert outcome.next_timer == self.model.next_timer()
+        self.compare()
+
+    def compare(self) -> None:
+        connection = self.bench.opened.writer._connection
+        rows = connection.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs ORDER BY id").fetchall()
+        assert rows == [tuple(vars(run).values()) for _, run in sorted(self.model.runs.items())]
+        parents = connection.execute(f"SELECT {', '.join(PARENT_COLUMNS)} FROM parents ORDER BY id").fetchall()
+        assert parents == [tuple(vars(parent).values()) for _, parent in sorted(self.model.parents.items())]
+        assert violations(connection) == []
+        assert connection.execute("SELECT commit_sequence FROM meta").fetchall() == [(self.bench.number,)]
+        # Who has ended never changes again.
+        ended = {row[0]: row for row in rows if row[RUN_COLUMNS.index("finished_at")] is not None}
+        assert self.ended.items() <= ended.items()
+        self.ended = ended
+
+
+def told(outcome: Outcome) -> dict[str, object]:
+    """Return what an Outcome says, in the form of Expected."""
+    said = {name.name: getattr(outcome, name.name) for name in fields(Expected)}
+    return said | {
+        "ended": {parent: [end.id for end in ends] for parent, ends in outcome.ended.items()},
+        "claimed": [run.id for run in outcome.claimed],
+        "refused": {id: existing.id if existing else None for id, existing in outcome.refused.items()},
+    }
+
+
+class FileMachine(StoreMachine):
+    """The same on a file, which is closed and opened again at each crash."""
+
+    url = "sqlite:///{}/store.db"
+
+
+PROFILE = settings(
+    max_examples=max(EXAMPLES // 2, 1),
+    stateful_step_count=STEPS,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+TestStoreInMemory = StoreMachine.TestCase
+TestStoreInMemory.settings = PROFILE
+TestStoreInAFile = FileMachine.TestCase
+TestStoreInAFile.settings = PROFILE
