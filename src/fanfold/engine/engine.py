@@ -1,0 +1,284 @@
+"""The engine: what may be asked of a store that is open for work, and who hears of what was committed.
+
+It knows runs, not functions: a worker above it runs bodies and is told what was claimed and what was delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
+
+from fanfold.engine.committer import Committer
+from fanfold.engine.sweeper import Sweeper
+from fanfold.engine.timers import Timers
+from fanfold.engine.writers import Done, InlineWriter, ThreadWriter, Writer
+from fanfold.errors import KeyConflict, StoreUnavailable
+from fanfold.model import lifecycle
+from fanfold.model.clock import MAX_AHEAD_MS, Alarm, Clock
+from fanfold.model.commands import Batch, Existing, Outcome
+from fanfold.model.ids import IdSource, new_worker_id
+from fanfold.model.run import Claimed, End, NewRun
+from fanfold.store.opening import OpenStore
+from fanfold.store.queries import Queries
+from fanfold.store.store import Store
+
+log = logging.getLogger("fanfold")
+
+MakeWriter = Callable[[Store, Clock, Done], Writer]
+
+
+class Ended(NamedTuple):
+    """How a run ended."""
+
+    id: int
+    state: str
+    output: str | None
+    error: str | None
+
+
+class Listener(Protocol):
+    """The worker, as the engine sees it. Called after each commit, in this order."""
+
+    def on_inserted(self, run: NewRun, now: int) -> None:
+        """Start a run that was inserted as already claimed."""
+        ...
+
+    def on_refused(self, run: NewRun, existing: Existing | None) -> None:
+        """Hear that a run was not inserted: its identity is taken, or its parent may start nothing any more."""
+        ...
+
+    def on_claimed(self, runs: Iterable[Claimed]) -> None:
+        """Start runs that were claimed."""
+        ...
+
+    def on_delivered(self, parent_id: int, first_seq: int, ends: list[End], told: set[int], now: int) -> None:
+        """Hear that children of a parent ended; `told` are the ids of cancel events among them."""
+        ...
+
+    def on_settled(self, batch: Batch, outcome: Outcome) -> None:
+        """Forget the runs that ended, returned, left memory or lost their lease: all of a batch was dealt out."""
+        ...
+
+    def on_stopping(self, ids: list[int]) -> None:
+        """Ask running tasks to stop."""
+        ...
+
+    def on_queues(self, queues: Iterable[str]) -> None:
+        """Hear in which queues something is pending."""
+        ...
+
+    def on_claimable(self) -> None:
+        """Hear that there may be something to claim."""
+        ...
+
+    def holds(self, id: int) -> bool:
+        """Tell whether a run is in this worker's hands and has not ended."""
+        ...
+
+    def on_rejected(self, run_id: int, error: Exception) -> None:
+        """Hear that the store refused what was asked on behalf of a run."""
+        ...
+
+
+class Engine:
+    """One engine on one open store."""
+
+    def __init__(self, opened: OpenStore, clock: Clock, make_writer: MakeWriter | None = None) -> None:
+        self.clock = clock
+        self.worker_id = new_worker_id()
+        self.queries = Queries(opened.reader)
+        self.store_id = ""
+        self._delayed: Alarm | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._opened = opened
+        self._store = Store(opened.writer, self.worker_id)
+        self._make_writer = make_writer or (InlineWriter if opened.is_memory else ThreadWriter)
+        self._waiters: dict[int, list[asyncio.Future[Ended]]] = {}
+        self._starting: dict[int, asyncio.Future[Existing | None]] = {}
+        self._resuming: dict[int, list[asyncio.Future[None]]] = {}
+        self.released = 0  # how many runs a dead process had left running
+
+    async def start(self, listener: Listener) -> None:
+        """Recover what a dead process left, then take commands."""
+        _, self.store_id, next_id, sequence, clock_ms = await self.queries.meta()
+        self._check_clock(clock_ms)
+        self.clock.catch_up(clock_ms)
+        self.ids = IdSource(next_id)
+        self._listener = listener
+        recovery = await self._store.recover(sequence + 1, self.clock.now_ms())
+        self.released = recovery.released
+        self.commits = Committer(
+            lambda done: self._make_writer(self._store, self.clock, done),
+            self.clock, self.ids, sequence + 1, self._on_committed, self._on_rejected,
+            self._on_fatal,
+        )  # fmt: skip
+        self._timers = Timers(self.clock, self.commits.fire_timers)
+        self._timers.set(recovery.next_timer)
+        self._sweeper = Sweeper(self.clock, self.queries, self.commits, self.worker_id, listener.holds)
+        for id in recovery.unsettled:
+            self.commits.settle(id)
+        self.commits.cancel(recovery.flagged)
+        await self._wake_delayed()
+
+    async def _wake_delayed(self) -> None:
+        """Have the worker look now, and again when the next delayed run of an earlier process is due."""
+        self._listener.on_queues(await self.queries.pending_queues())
+        self._listener.on_claimable()
+        due = await self.queries.next_available(self.clock.now_ms())
+        if due is not None:
+            loop = asyncio.get_running_loop()
+            self._delayed = self.clock.call_at(due, lambda: self._look_again(loop))
+
+    def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._looking = loop.create_task(self._wake_delayed())
+
+    def _check_clock(self, written_ms: int) -> None:
+        ahead = written_ms - max(self.clock.now_ms(), 0)
+        if ahead > MAX_AHEAD_MS:
+            raise StoreUnavailable(
+                f"the store was last written {ahead / 1000:.0f} s in the future: the machine's clock is or was wrong. "
+                "Set the clock, or accept it as it is with `fanfold doctor --accept-clock`"
+            )
+
+    # What is asked from outside ------------------------------------------------------------------------------------
+
+    async def start_root(self, run: NewRun) -> int:
+        """Insert a root and return its id, or that of the run that holds its key; KeyConflict if the input differs."""
+        future: asyncio.Future[Existing | None] = asyncio.get_running_loop().create_future()
+        self._starting[run.id] = future
+        self.commits.spawn((run,))
+        existing = await future
+        if existing is None:
+            return run.id
+        if existing.digest != run.digest:
+            key = (run.key or "")[2:]
+            raise KeyConflict(
+                f"key {key!r} of {run.name} is taken by run {existing.id}, which has another input; "
+                "use another key, or delete that run",
+                existing.id,
+            )
+        return existing.id
+
+    async def wait(self, id: int) -> Ended:
+        """Wait until a run has ended."""
+        future: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(id, []).append(future)
+        if self._listener.holds(id):
+            # It has not ended: whoever holds it reports that in the callback that forgets it.
+            return await self._await_end(id, future)
+        # Asked after the waiter stands, so that an end between the two is not missed.
+        _, state, output, error = await self.queries.outcome(id)
+        if lifecycle.is_terminal(state) or state == lifecycle.PAUSED:
+            self._forget_waiter(id, future)
+            return Ended(id, state, output, error)
+        return await self._await_end(id, future)
+
+    async def _await_end(self, id: int, future: asyncio.Future[Ended]) -> Ended:
+        try:
+            return await future
+        finally:
+            self._forget_waiter(id, future)
+
+    def _forget_waiter(self, id: int, future: asyncio.Future[Ended]) -> None:
+        waiters = self._waiters.get(id, [])
+        if future in waiters:
+            waiters.remove(future)
+        if not waiters:
+            self._waiters.pop(id, None)
+
+    async def resume(self, root_id: int) -> None:
+        """Let the paused runs of a tree try again."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._resuming.setdefault(root_id, []).append(future)
+        self.commits.resume(root_id)
+        await future
+
+    # What was committed --------------------------------------------------------------------------------------------
+
+    def _on_committed(self, batch: Batch, outcome: Outcome) -> None:
+        listener = self._listener
+        self._start_new(batch, outcome)
+        if outcome.claimed:
+            listener.on_claimed(outcome.claimed)
+        if outcome.next_timer is not None:
+            self._timers.set(outcome.next_timer)
+        for parent_id, ends in outcome.ended.items():
+            if self._waiters:
+                self._resolve(ends)
+            if parent_id:
+                listener.on_delivered(parent_id, outcome.first_seq[parent_id], ends, outcome.told, outcome.now)
+        if batch.resumes or batch.blocks:
+            self._tell_who_waits(batch, outcome)
+        listener.on_settled(batch, outcome)
+        if outcome.stopping:
+            listener.on_stopping(outcome.stopping)
+        if outcome.flagged:
+            self.commits.cancel(outcome.flagged)
+        if outcome.woken or batch.releases:
+            listener.on_claimable()
+        self._sweeper.arm()
+
+    def _start_new(self, batch: Batch, outcome: Outcome) -> None:
+        listener = self._listener
+        for run in batch.new:
+            if run.id in outcome.refused or run.parent_id == 0:
+                self._start_outcome(run, outcome)
+            elif run.id in outcome.doomed:
+                listener.on_refused(run, None)
+            elif run.state == lifecycle.RUNNING:
+                listener.on_inserted(run, outcome.now)
+
+    def _tell_who_waits(self, batch: Batch, outcome: Outcome) -> None:
+        for root_id in batch.resumes:
+            for future in self._resuming.pop(root_id, ()):
+                future.set_result(None)
+        for block in batch.blocks:
+            if block.id in outcome.blocked:
+                self._resolve([End(block.id, block.epoch, 0, lifecycle.target("block"), None, block.reason)])
+
+    def _start_outcome(self, run: NewRun, outcome: Outcome) -> None:
+        existing = outcome.refused.get(run.id)
+        future = self._starting.pop(run.id, None)
+        if future is not None and not future.done():
+            future.set_result(existing)
+        if run.id not in outcome.refused:
+            if run.state == lifecycle.RUNNING:
+                self._listener.on_inserted(run, outcome.now)
+        else:
+            self._listener.on_refused(run, existing)
+
+    def _resolve(self, ends: list[End]) -> None:
+        for end in ends:
+            for future in self._waiters.pop(end.id, ()):
+                if not future.done():
+                    future.set_result(Ended(end.id, end.state, end.output, end.error))
+
+    def _on_rejected(self, run_id: int, error: Exception) -> None:
+        future = self._starting.pop(run_id, None)
+        if future is not None and not future.done():
+            future.set_exception(StoreUnavailable(f"the store refused the run: {error}"))
+        self._listener.on_rejected(run_id, error)
+
+    def _on_fatal(self, error: BaseException) -> None:
+        """Tell everybody who waits that this engine does not go on; what is committed stays."""
+        log.critical("the engine stops: %r", error, exc_info=error)
+        futures = [*self._starting.values(), *(future for those in self._waiters.values() for future in those)]
+        for future in futures:
+            if not future.done():
+                future.set_exception(StoreUnavailable(f"the engine has stopped: {error!r}"))
+
+    async def close(self) -> None:
+        """Commit what was asked for, and close the store."""
+        await self.commits.idle()
+        self.stop()
+        self._opened.close()
+
+    def stop(self) -> None:
+        """Take no more commands; what is not committed is left to the next start."""
+        self._timers.close()
+        self._sweeper.close()
+        if self._delayed is not None:
+            self._delayed.cancel()
+        self.commits.close()
