@@ -1,0 +1,1 @@
+"""Where bodies run: on the engine's loop, or in threads."""
