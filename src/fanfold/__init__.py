@@ -1,0 +1,55 @@
+"""Durable asyncio for Python: fan work out to a million tasks, fold the results back, survive `kill -9`."""
+
+from fanfold.app import App
+from fanfold.errors import (
+    FanfoldError,
+    GiveUp,
+    InvalidInput,
+    KeyConflict,
+    LeaseLost,
+    NonDeterminism,
+    NotAllowed,
+    NotFound,
+    NotInRun,
+    PayloadTooLarge,
+    StoreInUse,
+    StoreUnavailable,
+    TaskCancelled,
+    TaskFailed,
+    TaskTimedOut,
+    UnknownTask,
+)
+from fanfold.model.run import ChildCounts, RunStatus
+from fanfold.run import Run
+from fanfold.worker.context import current
+from fanfold.worker.handle import Handle
+from fanfold.worker.sleep import sleep
+from fanfold.worker.task import Task, Workflow
+
+__all__ = [
+    "App",
+    "ChildCounts",
+    "FanfoldError",
+    "GiveUp",
+    "Handle",
+    "InvalidInput",
+    "KeyConflict",
+    "LeaseLost",
+    "NonDeterminism",
+    "NotAllowed",
+    "NotFound",
+    "NotInRun",
+    "PayloadTooLarge",
+    "Run",
+    "RunStatus",
+    "StoreInUse",
+    "StoreUnavailable",
+    "Task",
+    "TaskCancelled",
+    "TaskFailed",
+    "TaskTimedOut",
+    "UnknownTask",
+    "Workflow",
+    "current",
+    "sleep",
+]
