@@ -1,0 +1,1 @@
+"""The app under test, as users have it."""
