@@ -1,0 +1,157 @@
+"""`fanfold runs`: what is in a store, read beside a running engine or without one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fanfold.cli.output import (
+    Format,
+    children,
+    format_option,
+    key,
+    safe,
+    safe_lines,
+    store_option,
+    took,
+    when,
+    write_json,
+    write_table,
+)
+from fanfold.model import lifecycle
+from fanfold.model.codec import encode_text
+
+if TYPE_CHECKING:
+    from fanfold.model.run import RunStatus
+
+PAGE = 1_000
+RUN_ID = click.IntRange(1, (1 << 63) - 1)
+
+
+@click.group()
+def runs() -> None:
+    """List and look at the runs of a store."""
+
+
+@runs.command("list")
+@click.option("--state", type=click.Choice(lifecycle.STATES), help="Only runs in this state.")
+@click.option("--task", metavar="NAME", help="Only runs of this task or workflow.")
+@click.option("--roots", is_flag=True, help="Only runs that were started from outside, no children.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
+@store_option
+@format_option
+def list_(url: str, format: Format, *, state: str | None, task: str | None, roots: bool, limit: int) -> None:
+    """List runs, newest first."""
+    found = asyncio.run(_list(url, state, task, 0 if roots else None, limit))
+    if format != "table":
+        write_json(found, format)
+        return
+    rows = [
+        (str(run.id), run.name, run.state, key(run), children(run), when(run.created_at), took(run)) for run in found
+    ]
+    if rows:
+        write_table(("ID", "TASK", "STATE", "KEY", "CHILDREN", "CREATED", "TOOK"), rows, styled=2)
+    else:
+        click.echo("no runs", err=True)
+    if len(found) == limit:
+        click.echo(f"the newest {limit}; --limit shows more", err=True)
+
+
+async def _list(url: str, state: str | None, task: str | None, parent_id: int | None, limit: int) -> list[RunStatus]:
+    from fanfold.cli.reading import reading
+    from fanfold.store.queries import NEWEST
+
+    found: list[RunStatus] = []
+    async with reading(url) as (queries, _):
+        while len(found) < limit:
+            page = await queries.runs(
+                before=found[-1].id if found else NEWEST,
+                state=state,
+                name=task,
+                parent_id=parent_id,
+                most=min(limit - len(found), PAGE),
+            )
+            if not page:
+                break
+            found.extend(page)
+    return found
+
+
+@runs.command()
+@click.argument("id", type=RUN_ID)
+@store_option
+@format_option
+def show(id: int, url: str, format: Format) -> None:
+    """Show one run: its input, its result or error, how its children stand."""
+    status = asyncio.run(_status(url, id))
+    if format == "jsonl":
+        write_json([status], format)
+    elif format == "json":
+        click.echo(msgspec_json(status))
+    else:
+        _show(status)
+
+
+def msgspec_json(status: Any) -> bytes:
+    """Return one value as readable JSON."""
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(status), indent=2)
+
+
+async def _status(url: str, id: int) -> RunStatus:
+    from fanfold.cli.reading import reading
+
+    async with reading(url) as (queries, _):
+        return await queries.status(id)
+
+
+def _show(status: RunStatus) -> None:
+    lines = [
+        ("run", f"{status.id} of {status.kind} {status.name}"),
+        ("state", status.state),
+        ("blocked", status.blocked),
+        ("key", key(status)),
+        ("parent", str(status.parent_id) if status.parent_id else None),
+        ("root", str(status.root_id) if status.root_id != status.id else None),
+        ("children", children(status)),
+        ("attempt", str(status.attempt)),
+        ("version", status.version),
+        ("tags", encode_text(status.tags) if status.tags else None),
+        ("created", when(status.created_at)),
+        ("started", when(status.started_at)),
+        ("finished", when(status.finished_at)),
+        ("took", took(status)),
+        ("input", None if status.input is None else encode_text(status.input)),
+        ("output", encode_text(status.output) if status.state == lifecycle.COMPLETED else None),
+    ]
+    error = status.error or {}
+    if error:
+        lines.append(("error", f"{error.get('type', 'Exception')}: {error.get('message', '')}"))
+    for name, value in lines:
+        if value:
+            click.echo(f"{click.style(name.ljust(9), bold=True)} {safe(value)}")
+    if error.get("traceback"):
+        click.echo(f"\n{safe_lines(error['traceback'])}")
+
+
+@runs.command()
+@click.argument("id", type=RUN_ID)
+@click.option("--depth", type=click.IntRange(0), default=3, show_default=True, help="How many levels below the run.")
+@click.option("--width", type=click.IntRange(1), default=10, show_default=True, help="How many children of each run.")
+@store_option
+@format_option
+def tree(id: int, url: str, format: Format, depth: int, width: int) -> None:
+    """Show a run with its children and theirs; those that do not fit are counted by state."""
+    from fanfold.cli.tree import read_tree
+
+    node = asyncio.run(read_tree(url, id, depth, width))
+    if format == "json":
+        click.echo(msgspec_json(node))
+    elif format == "jsonl":
+        write_json(list(node.statuses()), format)
+    else:
+        for line in node.lines():
+            click.echo(line)
