@@ -1,0 +1,1 @@
+"""Programs that use fanfold as anyone would; each is also a test."""
