@@ -1,0 +1,105 @@
+"""What a random program must come to: a plain interpretation, without fanfold, asyncio or time."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+KNOWN = 5  # the value of what depends on who is first
+FAILED = -1
+CONFLICT = 100
+
+
+class Fails(Exception):
+    """The program raises."""
+
+
+def work_value(x: int) -> int:
+    """Return what the task `work` returns."""
+    return (x * 31 + 7) % 1009
+
+
+def combine(values: Iterable[int]) -> int:
+    """Return a number that depends on the values and their order."""
+    total = 1
+    for value in values:
+        total = (total * 33 + value) % 1_000_003
+    return total
+
+
+def answer(code: list[Any]) -> int:
+    """Return the value of a program; Fails if it raises."""
+    return _ANSWERS[code[0]](*code[1:])
+
+
+def _each(*nodes: Any) -> int:
+    values: list[int] = []
+    failed = False
+    for node in nodes:
+        try:
+            values.append(answer(node))
+        except Fails:
+            failed = True
+    if failed:
+        raise Fails
+    return combine(values)
+
+
+def _catch(node: Any) -> int:
+    try:
+        return answer(node)
+    except Fails:
+        return FAILED
+
+
+def _raise(*_arguments: Any) -> int:
+    raise Fails
+
+
+def _known(*_arguments: Any) -> int:
+    return KNOWN
+
+
+def _work(x: int, *_arguments: Any) -> int:
+    return work_value(x)
+
+
+def _sum(*pairs: Any) -> int:
+    return sum(work_value(x) for x, _ in pairs)
+
+
+_ANSWERS: dict[str, Callable[..., int]] = {
+    "seq": _each,
+    "call": _work,
+    "sync": _work,
+    "keyed": _work,
+    "conflict": lambda x, _name: CONFLICT + work_value(x),
+    "delayed": _work,
+    "fail": _raise,
+    "refused": _raise,
+    "named": lambda x: work_value(x) + work_value(x + 1),
+    "bag": lambda x: x * 24 + 192,
+    "child": answer,
+    "nap": _known,
+    "durable_nap": _known,
+    "gather": _each,
+    "gather_handles": lambda *pairs: combine(work_value(x) for x, _ in pairs),
+    "group": _each,
+    "race": _known,
+    "all_of": lambda *pairs: sum(work_value(work_value(work_value(x))) for x, _ in pairs),
+    "as_completed": _sum,
+    "timeout": _known,
+    "wait_for": _known,
+    "cancel": _known,
+    "cancel_child": _known,
+    "shield": _work,
+    "spawn": _known,
+    "spawn_child": _known,
+    "left_behind": _known,
+    "catch": _catch,
+    "compensate": lambda _x, node: answer(node),
+    "chance": _known,
+    "queue": _sum,
+    "locked": lambda *pairs: combine(work_value(x) for x, _ in pairs),
+    "generator": lambda stop_after, *pairs: _sum(*pairs[: stop_after or None]),
+    "callback": _work,
+}
+NAMES = tuple(_ANSWERS)

@@ -1,0 +1,116 @@
+"""Random programs: small, mixed, and different for each seed."""
+
+from random import Random
+from typing import Any
+
+MAX_DEPTH = 3  # of child workflows
+
+
+class Maker:
+    """Makes one program out of a seeded generator; `left` bounds how much it does."""
+
+    def __init__(self, rng: Random, size: int) -> None:
+        self._rng = rng
+        self._left = size
+        self._names = 0
+        self._is_timed = False
+
+    def program(self) -> list[Any]:
+        """Return a program: a few steps, one after the other."""
+        steps = [self.node(0) for _ in range(self._rng.randint(1, 4))]
+        return ["seq", *steps]
+
+    def node(self, depth: int) -> list[Any]:
+        """Return a random node; leaves once the program is large enough."""
+        self._left -= 1
+        makers = _LEAVES if self._left <= 0 else _ALL
+        return self._rng.choice(makers)(self, depth)
+
+    def timed(self, depth: int) -> list[Any]:
+        """Return a node for under a timeout."""
+        before, self._is_timed = self._is_timed, True
+        node = self.node(depth)
+        self._is_timed = before
+        return node
+
+    def together(self) -> str:
+        # A TaskGroup of Python 3.11 and 3.12 that fails while it is being cancelled forgets to take its own cancel
+        # back: the timeout's caller is cancelled, on stock asyncio as well.
+        return "gather" if self._is_timed else self._rng.choice(("group", "gather"))
+
+    # Leaves --------------------------------------------------------------------------------------------------------
+
+    def x(self) -> int:
+        return self._rng.randrange(50)
+
+    def ms(self) -> int:
+        return self._rng.choice((0, 0, 0, 3, 20, 150, 900))
+
+    def seconds(self) -> float:
+        return self._rng.choice((0.001, 0.01, 0.02, 0.1, 0.5, 2.0))
+
+    def pairs(self) -> list[Any]:
+        count = self._rng.randint(1, 4)
+        self._left -= count - 1
+        return [[self.x(), self.ms()] for _ in range(count)]
+
+    def name(self) -> str:
+        self._names += 1
+        return f"key-{self._names}"
+
+    def nodes(self, depth: int) -> list[Any]:
+        return [self.node(depth) for _ in range(self._rng.randint(2, 3))]
+
+    def inner(self, depth: int) -> list[Any]:
+        """Return a program for a child workflow."""
+        if depth >= MAX_DEPTH:
+            return ["call", self.x(), self.ms()]
+        return ["seq", *(self.node(depth + 1) for _ in range(self._rng.randint(1, 2)))]
+
+
+_LEAVES: list[Any] = [
+    lambda m, d: ["call", m.x(), m.ms()],
+    lambda m, d: ["call", m.x(), m.ms()],
+    lambda m, d: ["sync", m.x()],
+    lambda m, d: ["keyed", m.x(), m.name()],
+    lambda m, d: ["nap", m.seconds()],
+    lambda m, d: ["durable_nap", m.seconds()],
+    lambda m, d: ["spawn", m.x(), m.ms()],
+    lambda m, d: ["cancel", m.x(), m.ms(), m._rng.choice((0, 0, 0.01, 0.1))],
+    lambda m, d: ["chance", 40],
+]
+_ALL: list[Any] = [
+    *_LEAVES,
+    lambda m, d: ["named", m.x()],
+    lambda m, d: ["bag", m.x()],
+    lambda m, d: ["conflict", m.x(), m.name()],
+    lambda m, d: ["delayed", m.x(), m.seconds()],
+    lambda m, d: ["catch", ["fail", m.x()]],
+    lambda m, d: ["catch", m._rng.choice((["refused", m.x()], ["child", ["refused", m.x()]]))],
+    lambda m, d: ["catch", ["child", ["seq", m.node(d + 1), ["fail", m.x()]]]],
+    lambda m, d: ["catch", [m.together(), ["call", m.x(), m.ms()], ["fail", m.x()], m.node(d)]],
+    lambda m, d: ["catch", [m.together(), ["call", m.x(), m.ms()], ["fail", m.x()], m.node(d)]],
+    lambda m, d: ["child", m.inner(d)],
+    lambda m, d: ["child", m.inner(d)],
+    lambda m, d: ["gather", *m.nodes(d)],
+    lambda m, d: ["gather", *m.nodes(d)],
+    lambda m, d: ["gather_handles", *m.pairs()],
+    lambda m, d: ["group", *m.nodes(d)],
+    lambda m, d: ["race", *m.nodes(d)],
+    lambda m, d: ["race", ["call", m.x(), m.ms()], ["call", m.x(), m.ms()], ["nap", m.seconds()]],
+    lambda m, d: ["all_of", *m.pairs()],
+    lambda m, d: ["as_completed", *m.pairs()],
+    lambda m, d: ["timeout", m.seconds(), m.timed(d)],
+    lambda m, d: ["timeout", m.seconds(), ["child", m.inner(d)]],
+    lambda m, d: ["timeout", m.seconds(), ["compensate", m.x(), m.timed(d)]],
+    lambda m, d: ["wait_for", m.seconds(), m.timed(d)],
+    lambda m, d: ["cancel_child", m.inner(d), m._rng.choice((0, 0.01, 0.1))],
+    lambda m, d: ["shield", m.x(), m.ms(), m.seconds()],
+    lambda m, d: ["spawn_child", m.inner(d)],
+    lambda m, d: ["left_behind", m.node(d)],
+    lambda m, d: ["compensate", m.x(), m.node(d)],
+    lambda m, d: ["queue", *m.pairs()],
+    lambda m, d: ["locked", *m.pairs()],
+    lambda m, d: ["generator", m._rng.randint(0, 3), *m.pairs()],
+    lambda m, d: ["callback", m.x(), m.seconds()],
+]

@@ -1,0 +1,137 @@
+"""What must hold after every commit, as SQL over any store; the numbers are those of docs/guarantees.md.
+
+Each query returns the ids of the runs that break it.
+"""
+
+from typing import Any
+
+import apsw
+
+from fanfold.model.lifecycle import CANCELLED, COMPLETED, FAILED, PAUSED, PENDING, RUNNING, TERMINAL, WAITING
+
+_TERMINAL = "({})".format(", ".join(f"'{state}'" for state in TERMINAL))
+
+_COUNTED = f"""(SELECT parent_id, count(*) AS spawned, sum(finished_at IS NULL) AS open,
+  sum(state = '{FAILED}') AS failed, sum(state = '{CANCELLED}') AS cancelled, count(seq) AS delivered,
+  coalesce(max(seq), 0) AS last, count(DISTINCT seq) AS seqs FROM runs WHERE parent_id <> 0 GROUP BY parent_id)"""
+
+RULES: dict[str, str] = {
+    "1: its parent is not there, or root and depth do not fit": """
+        SELECT c.id FROM runs c LEFT JOIN runs p ON p.id = c.parent_id LEFT JOIN parents q ON q.id = c.parent_id
+        WHERE c.parent_id <> 0 AND (p.id IS NULL OR q.id IS NULL OR c.root_id <> p.root_id OR c.depth <> p.depth + 1)
+        OR c.parent_id = 0 AND (c.root_id <> c.id OR c.depth <> 0)""",
+    "2: the counters are not what the children say": f"""
+        SELECT p.id FROM parents p LEFT JOIN {_COUNTED} c ON c.parent_id = p.id
+        WHERE p.spawned <> coalesce(c.spawned, 0) OR p.open <> coalesce(c.open, 0)
+        OR p.failed <> coalesce(c.failed, 0) OR p.cancelled <> coalesce(c.cancelled, 0)
+        OR p.delivered <> coalesce(c.delivered, 0)""",
+    "3: the order of delivery has a gap or a double": f"""
+        SELECT parent_id FROM {_COUNTED} WHERE delivered <> last OR delivered <> seqs""",
+    "4: terminal without its marks, or marked and not terminal": f"""
+        SELECT id FROM runs WHERE (state IN {_TERMINAL}) <> (finished_at IS NOT NULL)
+        OR state IN {_TERMINAL} AND owner IS NOT NULL
+        OR state = '{COMPLETED}' AND (error IS NOT NULL OR output IS NULL AND kind NOT IN ('timer', 'event'))
+        OR state = '{FAILED}' AND (error IS NULL OR output IS NOT NULL)
+        OR state = '{CANCELLED}' AND output IS NOT NULL
+        OR finished_at IS NULL AND (error IS NOT NULL OR seq IS NOT NULL)
+        OR finished_at IS NULL AND output IS NOT NULL
+          AND (state <> '{WAITING}' OR NOT EXISTS (SELECT 1 FROM parents p WHERE p.id = runs.id AND p.sealed = 1))""",
+    "5: returned, no open child, and not ended": """
+        SELECT p.id FROM parents p JOIN runs r ON r.id = p.id
+        WHERE p.sealed = 1 AND p.open = 0 AND r.finished_at IS NULL""",
+    "6: running without a living owner, or owned without running": f"""
+        SELECT id FROM runs WHERE (state = '{RUNNING}') <> (owner IS NOT NULL) OR owner <> :owner""",
+    "7: open under an ended parent, and not asked to cancel": f"""
+        SELECT c.id FROM runs c JOIN runs p ON p.id = c.parent_id
+        WHERE c.finished_at IS NULL AND p.state IN {_TERMINAL}
+        AND c.cancel_requested_at IS NULL AND c.compensates = 0""",
+    "11: a timer fired early, or its time is not its delay after its start": f"""
+        SELECT id FROM runs WHERE kind = 'timer' AND (state = '{COMPLETED}' AND finished_at < available_at
+        OR available_at <> created_at + (input ->> '$.delay_ms'))""",
+    "11: a timer is left under a run whose body has returned": """
+        SELECT c.id FROM runs c JOIN parents p ON p.id = c.parent_id
+        WHERE c.kind = 'timer' AND c.finished_at IS NULL AND p.sealed = 1""",
+    "12: out of memory, and not everything delivered was consumed": f"""
+        SELECT p.id FROM parents p JOIN runs r ON r.id = p.id WHERE p.consumed > p.delivered
+        OR r.state = '{WAITING}' AND r.owner IS NULL AND p.sealed = 0 AND p.consumed <> p.delivered""",
+    "cancel: made under a run after it was asked to cancel, and not asked itself": """
+        SELECT c.id FROM runs c JOIN runs p ON p.id IN (c.parent_id, c.root_id) WHERE c.kind <> 'timer'
+        AND c.created_at > p.cancel_requested_at AND c.compensates = 0 AND c.cancel_requested_at IS NULL""",
+    "cancel: started under a run after it was asked to cancel": """
+        SELECT c.id FROM runs c JOIN runs p ON p.id IN (c.parent_id, c.root_id) AND p.id <> c.id
+        WHERE c.started_at > p.cancel_requested_at AND c.compensates = 0""",
+    "cancel: a task started after it was asked to cancel": """
+        SELECT id FROM runs WHERE kind = 'task' AND started_at > cancel_requested_at""",
+    "states: none that is known": f"""
+        SELECT id FROM runs WHERE state NOT IN
+        ('{PENDING}', '{RUNNING}', '{WAITING}', '{PAUSED}', '{COMPLETED}', '{FAILED}', '{CANCELLED}')""",
+}
+
+_ALL = " UNION ALL ".join(f"SELECT {place}, * FROM ({query})" for place, query in enumerate(RULES.values()))
+_NAMES = list(RULES)
+_HISTORY = "SELECT id, state, epoch, attempt, seq, finished_at, output, error, digest, key FROM runs"
+
+
+def broken(connection: apsw.Connection, owner: int) -> list[str]:
+    """Evaluate every rule; return what is broken, and by which run. `owner` is the engine that lives."""
+    found = connection.execute(_ALL, {"owner": owner}).fetchall()
+    return [f"invariant {_NAMES[place]}: run {id}" for place, id in found]
+
+
+class History:
+    """What may only change in one way from commit to commit."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, tuple[Any, ...]] = {}
+        self._sequence = 0
+        self._clock_ms = 0
+
+    def broken(self, connection: apsw.Connection) -> list[str]:
+        """Compare with the commit before."""
+        found: list[str] = []
+        rows = {row[0]: row for row in connection.execute(_HISTORY)}
+        for id, before in self._rows.items():
+            now = rows.get(id)
+            if now is before:
+                continue
+            if now is None:
+                found.append(f"invariant 3: run {id} is gone")
+            elif before[5] is not None and now != before:
+                found.append(f"invariant 3: run {id} had ended and has changed: {before} -> {now}")
+            elif now[2] < before[2]:
+                found.append(f"invariant 8: the epoch of run {id} fell from {before[2]} to {now[2]}")
+            elif now[3] > 1:
+                found.append(f"invariant 8: run {id} is at attempt {now[3]}")
+            elif now[8:] != before[8:]:
+                found.append(f"invariant 1: run {id} changed its identity")
+        ((sequence, clock_ms),) = connection.execute("SELECT commit_sequence, clock_ms FROM meta").fetchall()
+        if sequence <= self._sequence:
+            found.append(f"invariant 9: the commit sequence went from {self._sequence} to {sequence}")
+        if clock_ms < self._clock_ms:
+            found.append(f"clock: it went back from {self._clock_ms} to {clock_ms}")
+        self._rows, self._sequence, self._clock_ms = rows, sequence, clock_ms
+        return found
+
+    @property
+    def sequence(self) -> int:
+        """The number of the last commit."""
+        return self._sequence
+
+    @property
+    def clock_ms(self) -> int:
+        """The engine time of the last commit."""
+        return self._clock_ms
+
+    def state(self, id: int) -> tuple[str, int] | None:
+        """Return a run's state and epoch at the last commit."""
+        row = self._rows.get(id)
+        return None if row is None else (row[1], row[2])
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether every run has ended."""
+        return all(row[5] is not None for row in self._rows.values())
+
+    def unfinished(self) -> list[tuple[Any, ...]]:
+        """Return the runs that have not ended."""
+        return [row[:5] for row in self._rows.values() if row[5] is None]

@@ -1,0 +1,74 @@
+"""The simulated writer: commits take virtual time, and fail as the seed has it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from fanfold.engine.writers import Done, attempt
+from fanfold.model.clock import Clock
+from fanfold.model.commands import Batch, Outcome
+from fanfold.store.store import Store
+from tests.simulation.disk import FaultyDatabase
+from tests.simulation.faults import DATABASE, LOST_REPORT, Plan
+
+
+class Watch(Protocol):
+    """The simulation, as the writer sees it."""
+
+    plan: Plan
+    database: FaultyDatabase
+    has_lost_reports: bool
+
+    def note(self, what: str, *details: Any) -> None: ...
+    def committed(self, batch: Batch, outcome: Outcome | BaseException) -> None: ...
+    def crash(self) -> None: ...
+
+
+class SimWriter:
+    """Applies batches in the order in which they come, each after a while."""
+
+    def __init__(self, store: Store, clock: Clock, done: Done, watch: Watch) -> None:
+        self._store = store
+        self._clock = clock
+        self._report = done
+        self._watch = watch
+        self._loop = asyncio.get_running_loop()
+        self.under_way: Batch | None = None
+
+    def submit(self, batch: Batch) -> None:
+        self.under_way = batch
+        self._loop.call_later(self._watch.plan.commit_s(), self._apply, batch)
+
+    def _apply(self, batch: Batch) -> None:
+        watch = self._watch
+        fault = watch.plan.fault(len(batch))
+        if fault is not None:
+            watch.note("FAULT", fault)
+        if fault == "crash before the commit":
+            watch.crash()
+            return
+        if fault in DATABASE:
+            watch.database.fault = fault
+            watch.database.at_statement = watch.plan.rng.randrange(6)
+        outcome = attempt(self._store, self._clock, batch)
+        watch.database.fault = None
+        self.under_way = None
+        watch.committed(batch, outcome)
+        if fault == "crash after the commit":
+            watch.crash()
+            return
+        if fault == LOST_REPORT and isinstance(outcome, Outcome) and outcome.claimed:
+            watch.has_lost_reports = True
+            outcome.claimed.pop()  # the row is this engine's, and it does not know: a sweep finds out
+        delay_s = watch.plan.report_s()
+        if fault == "crash before the report":
+            self._loop.call_later(delay_s, watch.crash)
+            delay_s += 0.001
+        report: Callable[..., object] = self._report
+        if delay_s:
+            self._loop.call_later(delay_s, report, batch, outcome)
+        else:
+            report(batch, outcome)
+
+    def close(self) -> None:
+        """Nothing is left to stop: the loop's death takes what is scheduled along."""
