@@ -181,14 +181,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "call counter not reset on replay",
         1,
         Edit(
-            "worker/durable_loop.py",
+            "worker/places.py",
             "        self.calls = 0\n        self.tasks = 0\n",
             "        self.calls = len(path) and (_COUNTS := globals().setdefault('_COUNTS', "
             "{})).setdefault(path, 0)\n"
             "        self.tasks = 0\n",
         ),
         Edit(
-            "worker/durable_loop.py",
+            "worker/places.py",
             "        self.calls += 1\n",
             "        self.calls += 1\n        globals().setdefault('_COUNTS', {})[self.path] = self.calls\n",
         ),
