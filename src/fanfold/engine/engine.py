@@ -98,6 +98,7 @@ class Engine:
         self._waiters: dict[int, list[asyncio.Future[Ended]]] = {}
         self._starting: dict[int, asyncio.Future[Existing | None]] = {}
         self._resuming: dict[int, list[asyncio.Future[None]]] = {}
+        self._broken: BaseException | None = None  # why this engine does not go on
         self.released = 0  # how many runs a dead process had left running
 
     async def start(self, listener: Listener) -> None:
@@ -146,6 +147,7 @@ class Engine:
 
     async def start_root(self, run: NewRun) -> int:
         """Insert a root and return its id, or that of the run that holds its key; KeyConflict if the input differs."""
+        self._check_broken()
         future: asyncio.Future[Existing | None] = asyncio.get_running_loop().create_future()
         self._starting[run.id] = future
         self.commits.spawn((run,))
@@ -177,6 +179,7 @@ class Engine:
 
     async def _await_end(self, id: int, future: asyncio.Future[Ended]) -> Ended:
         try:
+            self._check_broken()
             return await future
         finally:
             self._forget_waiter(id, future)
@@ -190,6 +193,7 @@ class Engine:
 
     async def resume(self, root_id: int) -> None:
         """Let the paused runs of a tree try again."""
+        self._check_broken()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._resuming.setdefault(root_id, []).append(future)
         self.commits.resume(root_id)
@@ -264,10 +268,16 @@ class Engine:
     def _on_fatal(self, error: BaseException) -> None:
         """Tell everybody who waits that this engine does not go on; what is committed stays."""
         log.critical("the engine stops: %r", error, exc_info=error)
-        futures = [*self._starting.values(), *(future for those in self._waiters.values() for future in those)]
-        for future in futures:
+        self._broken = error
+        waiting = [*self._waiters.values(), *self._resuming.values()]
+        for future in (*self._starting.values(), *(future for those in waiting for future in those)):
             if not future.done():
-                future.set_exception(StoreUnavailable(f"the engine has stopped: {error!r}"))
+                future.set_exception(_stopped(error))
+
+    def _check_broken(self) -> None:
+        """Refuse what would wait for a commit that never comes."""
+        if self._broken is not None:
+            raise _stopped(self._broken)
 
     async def close(self) -> None:
         """Commit what was asked for, and close the store."""
@@ -282,3 +292,7 @@ class Engine:
         if self._delayed is not None:
             self._delayed.cancel()
         self.commits.close()
+
+
+def _stopped(error: BaseException) -> StoreUnavailable:
+    return StoreUnavailable(f"the engine has stopped: {error!r}")
