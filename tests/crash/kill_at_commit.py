@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 50.0
+PATIENCE_S = 25.0  # far more than any of these programs needs, and less than a test has
 
 
 @dataclass(frozen=True)
 class Kill:
-    """The commit, from 1, at which a process kills itself, and whether before or after it."""
+    """The commit, from 1, at which a process kills itself, and whether before or after it; or the store is broken."""
 
     commit: int
     when: str
@@ -63,14 +63,22 @@ def start(target: str, kill: Kill, env: Mapping[str, str], **options: Any) -> su
 
 def finish(child: subprocess.Popen[str], commits: Path | None = None) -> Ending:
     """Wait until a process has ended, killed or well; anything else is an error that shows what it wrote."""
-    try:
-        output, errors = child.communicate(timeout=PATIENCE_S)
-    finally:
-        child.kill()
-        child.wait()
+    output, errors = reap(child)
     assert child.returncode in (0, -signal.SIGKILL), f"it ended with {child.returncode}: {errors}"
     counted = int(commits.read_text()) if commits is not None and commits.exists() else 0
     return Ending(child.pid, child.returncode != 0, output, counted)
+
+
+def reap(child: subprocess.Popen[str]) -> tuple[str, str]:
+    """Wait until a process has ended, and return what it wrote; one that hangs is aborted, so that it shows where."""
+    try:
+        return child.communicate(timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        child.send_signal(signal.SIGABRT)
+        return child.communicate(timeout=PATIENCE_S)
+    finally:
+        child.kill()
+        child.wait()
 
 
 def run(target: str, kill: Kill, env: Mapping[str, str], folder: Path) -> Ending:

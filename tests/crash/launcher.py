@@ -1,12 +1,14 @@
-"""Runs a program that kills itself with SIGKILL at one of its commits.
+"""Runs a program that kills itself with SIGKILL at one of its commits. Its stacks are shown when it is aborted.
 
-`python -m tests.crash.launcher N before|after TARGET`: right before the N-th COMMIT is sent to SQLite, or right after
-it returned and before anybody heard of it. N is 0: never. TARGET is a module, or the path of a script. With
+`python -m tests.crash.launcher N before|after|broken TARGET`: right before the N-th COMMIT is sent to SQLite, or right
+after it returned and before anybody heard of it; `broken` does not kill, that commit and all later ones raise an error
+that no database raises. N is 0: never. TARGET is a module, or the path of a script. With
 CRASH_COMMITS set, the number of commits is written to that file when the program ends by itself; with CRASH_LOG_PAGES
 SQLite writes its log back whenever it has that many pages.
 """
 
 import atexit
+import faulthandler
 import os
 import runpy
 import signal
@@ -33,6 +35,8 @@ class Commits:
 
         async def commit(database: SqliteDatabase) -> None:
             commits.count += 1
+            if commits.when == "broken" and 0 < commits.last <= commits.count:
+                raise RuntimeError(f"commit {commits.count} is broken")
             commits.strike("before")
             await _commit(database)
             commits.strike("after")
@@ -62,6 +66,7 @@ if __name__ == "__main__":
     commits = Commits(int(sys.argv[1]), sys.argv[2])
     target = sys.argv[3]
     del sys.argv[:3]
+    faulthandler.enable()
     commits.watch()
     if pages := os.environ.get("CRASH_LOG_PAGES"):
         sqlite._PRAGMAS = (*sqlite._PRAGMAS, f"wal_autocheckpoint = {int(pages)}")
