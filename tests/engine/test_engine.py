@@ -31,6 +31,12 @@ class FakeWorker:
     def holds(self, id: int) -> bool:
         return False
 
+    def held(self) -> set[tuple[int, int]]:
+        return set()
+
+    def lose(self, id: int, epoch: int) -> None:
+        self.heard.append(("lose", id, epoch))
+
     def on_inserted(self, run: NewRun, now: int) -> None:
         self.heard.append(("inserted", run.id))
 

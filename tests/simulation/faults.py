@@ -11,7 +11,7 @@ DATABASE = (
     "committed, unknown",
 )
 NEED_COMPANY = ("transaction gone", "statement refused")  # alone, such a command fails its run for good
-LOST_REPORT = "a claim is not reported"
+LOST_REPORT = "a claim or an eviction is not reported"
 CRASHES = ("crash before the commit", "crash after the commit", "crash before the report")
 
 
@@ -40,7 +40,9 @@ class Plan:
         self.roots = rng.choice((1, 1, 1, 2))
         self.left = rng.choice((0, 1, 2, 4, 8))  # faults that are still to come
         self.every = rng.choice((0.05, 0.2, 0.6))  # how probable one is at a commit
-        self.kinds = rng.choice((CRASHES, DATABASE, DATABASE + CRASHES, (*DATABASE, *CRASHES, *CRASHES, LOST_REPORT)))
+        self.kinds = rng.choice(
+            (CRASHES, DATABASE, DATABASE + CRASHES, (*DATABASE, *CRASHES, *CRASHES, LOST_REPORT, LOST_REPORT))
+        )
         self.zombies = rng.random() < 0.5
         self.cancel_root_at = rng.choice((0.0, 0.005, 0.05, 0.3, 1.5)) if rng.random() < 0.2 else None
         self.cancel_inner_at = rng.choice((0.01, 0.1, 0.5)) if rng.random() < 0.1 else None

@@ -57,9 +57,10 @@ class SimWriter:
         if fault == "crash after the commit":
             watch.crash()
             return
-        if fault == LOST_REPORT and isinstance(outcome, Outcome) and outcome.claimed:
+        if fault == LOST_REPORT and isinstance(outcome, Outcome) and (outcome.claimed or outcome.evicted):
+            # The row is this engine's and it does not know, or the other way round: a sweep finds out.
             watch.has_lost_reports = True
-            outcome.claimed.pop()  # the row is this engine's, and it does not know: a sweep finds out
+            (outcome.claimed or outcome.evicted).pop()
         delay_s = watch.plan.report_s()
         if fault == "crash before the report":
             self._loop.call_later(delay_s, watch.crash)

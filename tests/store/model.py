@@ -106,12 +106,12 @@ class Model:
         for id, epoch, _ in batch.blocks:
             if (run := self.runs.get(id)) and run.state == lifecycle.PAUSED and run.epoch == epoch:
                 self.expected.blocked.add(id)
-        for id in batch.releases:
-            if run := self.held(id):
+        for id, epoch in batch.releases:
+            if run := self.held(id, epoch):
                 self._to_pending(run)
                 run.epoch += 1
         # A request that went to whoever no longer holds the run is carried out anew.
-        released = [self.runs[id] for id in sorted({*batch.releases} & self.runs.keys())]
+        released = [self.runs[id] for id in sorted({release.id for release in batch.releases} & self.runs.keys())]
         self.expected.flagged += [run.id for run in released if run.cancel_requested_at is not None]
         for run in self.runs.values():
             if run.state == lifecycle.PAUSED and run.root_id in batch.resumes:

@@ -10,7 +10,7 @@ from fanfold.engine.writers import apply_for_sure, drive
 from fanfold.errors import StoreUnavailable
 from fanfold.model import lifecycle
 from fanfold.model.clock import VirtualClock
-from fanfold.model.commands import Batch
+from fanfold.model.commands import Batch, Release
 from fanfold.model.run import NewRun
 from fanfold.store.database import BatchRejected, CommitUnknown, StoreBusy
 from fanfold.store.store import Store
@@ -89,7 +89,7 @@ def test_a_statement_that_fails_takes_the_whole_batch_with_it(bench: Bench, nth:
         new=[bench.run(parent), bench.run(other)],
         returns=[bench.end_of(other)],
         ends=[bench.end_of(child, lifecycle.FAILED) for child in children],
-        releases=[parent.id],
+        releases=[Release(parent.id, 1)],
     )
     with pytest.raises(BatchRejected, match="planted"):
         drive(Store(faulty, OWNER).apply(batch, bench.now))

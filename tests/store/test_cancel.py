@@ -3,7 +3,7 @@
 import pytest
 
 from fanfold.model import lifecycle
-from fanfold.model.commands import Block, Cancel
+from fanfold.model.commands import Block, Cancel, Release
 from fanfold.model.run import EVENT, WORKFLOW
 from tests.store.bench import Bench
 
@@ -172,7 +172,7 @@ def test_a_body_that_returns_in_spite_of_a_cancel_request_hands_it_on_to_its_ope
 def test_a_request_to_a_run_that_is_given_back_is_carried_out_anew(bench: Bench):
     task, workflow = bench.started(), bench.started(kind=WORKFLOW)
     bench.cancel(task, workflow)
-    assert bench.apply(releases=[task.id, workflow.id]).flagged == [task.id, workflow.id]
+    assert bench.apply(releases=[Release(task.id, 1), Release(workflow.id, 1)]).flagged == [task.id, workflow.id]
     outcome = bench.cancel(task, workflow)
     assert ([end.id for end in outcome.ended[0]], outcome.told) == ([task.id], set())
     assert [run.id for run in bench.claim().claimed] == [workflow.id]

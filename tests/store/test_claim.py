@@ -1,7 +1,7 @@
 """Claims: by priority, then age, among the names that the worker knows, no more than it asked for."""
 
 from fanfold.model import lifecycle
-from fanfold.model.commands import ClaimRequest
+from fanfold.model.commands import ClaimRequest, Release
 from fanfold.model.run import Claimed
 from tests.store.bench import OWNER, QUEUE, Bench
 
@@ -95,6 +95,6 @@ def test_a_run_claimed_in_the_batch_that_inserts_it_starts_once(bench: Bench):
 def test_a_claim_knows_whether_the_run_has_children(bench: Bench):
     parent = bench.started()
     bench.started(parent)
-    bench.apply(releases=[parent.id])
+    bench.apply(releases=[Release(parent.id, 1)])
     (claimed,) = bench.claim().claimed
     assert (claimed.has_children, claimed.epoch) == (1, 3)

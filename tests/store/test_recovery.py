@@ -3,7 +3,7 @@
 import pytest
 
 from fanfold.model import lifecycle
-from fanfold.model.commands import Block
+from fanfold.model.commands import Block, Release
 from fanfold.model.run import WORKFLOW
 from tests.store.bench import Bench
 
@@ -83,23 +83,33 @@ def test_a_released_run_can_be_claimed_at_once(bench: Bench, how: str):
     if how == "recover":
         bench.recover()
     else:
-        bench.apply(releases=[run.id])
+        bench.apply(releases=[Release(run.id, 1)])
     assert [claimed.id for claimed in bench.claim().claimed] == [run.id]
 
 
 def test_a_release_is_no_crash(bench: Bench):
     run, other = bench.started(), bench.started()
-    bench.apply(releases=[run.id])
+    bench.apply(releases=[Release(run.id, 1)])
     row = bench.row(run)
     assert (row["state"], row["epoch"], row["crashes"]) == (lifecycle.PENDING, 2, 0)
     assert bench.state(other) == lifecycle.RUNNING
+
+
+def test_a_run_that_was_claimed_again_is_not_released_by_whoever_held_it_before(bench: Bench):
+    run = bench.started()
+    bench.apply(releases=[Release(run.id, 1)])
+    bench.claim()
+    before = bench.row(run)
+    bench.apply(releases=[Release(run.id, 1)])
+    assert before["state"] == lifecycle.RUNNING
+    assert bench.row(run) == before
 
 
 def test_a_release_of_what_does_not_run_does_nothing(bench: Bench):
     run = bench.started()
     bench.end(run)
     before = bench.row(run)
-    bench.apply(releases=[run.id])
+    bench.apply(releases=[Release(run.id, 1)])
     assert bench.row(run) == before
 
 

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from fanfold.engine.writers import drive
 from fanfold.model import lifecycle
-from fanfold.model.commands import Batch, Block, Cancel, ClaimRequest, Eviction, Outcome
+from fanfold.model.commands import Batch, Block, Cancel, ClaimRequest, Eviction, Outcome, Release
 from fanfold.model.run import TASK, TIMER, WORKFLOW, End
 from tests.store.bench import QUEUE, Bench
 from tests.store.invariants import violations
@@ -159,7 +159,15 @@ class StoreMachine(RuleBasedStateMachine):
             self.batch.blocks.append(Block(run.id, run.epoch + epoch, "why"))
         self.commit(more)
 
-    @rule(pick=PICK, command=st.sampled_from(["releases", "resumes", "settles"]), more=MORE)
+    @rule(pick=PICK, epoch=EPOCHS, more=MORE)
+    def release(self, pick: int, epoch: int, *, more: bool) -> None:
+        run = self.pick(pick)
+        if run is not None:
+            self.busy.add(run.id)
+            self.batch.releases.append(Release(run.id, run.epoch + epoch))
+        self.commit(more)
+
+    @rule(pick=PICK, command=st.sampled_from(["resumes", "settles"]), more=MORE)
     def sweep(self, pick: int, command: str, *, more: bool) -> None:
         run = self.pick(pick)
         if run is not None:

@@ -19,7 +19,7 @@ from typing import Any
 from fanfold.engine.writers import Done, Writer
 from fanfold.model import lifecycle
 from fanfold.model.clock import Clock
-from fanfold.model.commands import Batch, Block, Cancel, ClaimRequest, Eviction, Outcome
+from fanfold.model.commands import Batch, Block, Cancel, ClaimRequest, Eviction, Outcome, Release
 from fanfold.model.ids import IdSource
 from fanfold.model.run import End, NewRun
 from fanfold.store.database import BatchRejected, StoreBusy
@@ -97,9 +97,9 @@ class Committer:
         """Pause a run, with the reason."""
         self._after_new("blocks", block)
 
-    def release(self, id: int) -> None:
-        """Give a run back."""
-        self._after_new("releases", id)
+    def release(self, id: int, epoch: int) -> None:
+        """Give a run back that is held in this epoch."""
+        self._after_new("releases", Release(id, epoch))
 
     def wake(self, id: int) -> None:
         """Make a workflow out of memory claimable if something was delivered to it."""

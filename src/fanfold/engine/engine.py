@@ -77,6 +77,14 @@ class Listener(Protocol):
         """Tell whether a run is in this worker's hands and has not ended."""
         ...
 
+    def held(self) -> set[tuple[int, int]]:
+        """Return what is in this worker's hands: (run, epoch)."""
+        ...
+
+    def lose(self, id: int, epoch: int) -> None:
+        """Drop a run that the table says somebody else holds, or nobody."""
+        ...
+
     def on_rejected(self, run_id: int, error: Exception) -> None:
         """Hear that the store refused what was asked on behalf of a run."""
         ...
@@ -117,7 +125,7 @@ class Engine:
         )  # fmt: skip
         self._timers = Timers(self.clock, self.commits.fire_timers)
         self._timers.set(recovery.next_timer)
-        self._sweeper = Sweeper(self.clock, self.queries, self.commits, self.worker_id, listener.holds)
+        self._sweeper = Sweeper(self.clock, self.queries, self.commits, self.worker_id, listener)
         for id in recovery.unsettled:
             self.commits.settle(id)
         self.commits.cancel(recovery.flagged)
@@ -252,6 +260,8 @@ class Engine:
                 self._listener.on_inserted(run, outcome.now)
         else:
             self._listener.on_refused(run, existing)
+            if existing is None and run.parent_id:
+                self._listener.lose(run.parent_id, run.parent_epoch)  # it may start nothing: it is not ours any more
 
     def _resolve(self, ends: list[End]) -> None:
         for end in ends:

@@ -7,7 +7,6 @@ at something old changes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Protocol
 
 from fanfold.model.clock import Alarm, Clock
@@ -19,8 +18,8 @@ EVERY_MS = 30_000
 class Commands(Protocol):
     """What a sweep may ask for."""
 
-    def release(self, id: int) -> None:
-        """Give a run back."""
+    def release(self, id: int, epoch: int) -> None:
+        """Give a run back that is held in this epoch."""
         ...
 
     def settle(self, id: int) -> None:
@@ -32,18 +31,29 @@ class Commands(Protocol):
         ...
 
 
+class Holder(Protocol):
+    """The worker, as a sweep sees it."""
+
+    def held(self) -> set[tuple[int, int]]:
+        """Return what is in this worker's hands: (run, epoch)."""
+        ...
+
+    def lose(self, id: int, epoch: int) -> None:
+        """Drop a run that the table says somebody else holds, or nobody."""
+        ...
+
+
 class Sweeper:
     """Looks every 30 seconds while the engine has work."""
 
-    def __init__(
-        self, clock: Clock, queries: Queries, commands: Commands, owner: int, knows: Callable[[int], bool]
-    ) -> None:
+    def __init__(self, clock: Clock, queries: Queries, commands: Commands, owner: int, holder: Holder) -> None:
         self._clock = clock
         self._queries = queries
         self._commands = commands
         self._owner = owner
-        self._knows = knows
-        self._unknown: set[int] = set()
+        self._holder = holder
+        self._unknown: set[tuple[int, int]] = set()
+        self._missing: set[tuple[int, int]] = set()
         self._alarm: Alarm | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -59,17 +69,20 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Look once."""
-        held = set(await self._queries.held(self._owner))
-        unknown = {id for id in held if not self._knows(id)}
-        # Twice unknown: what was committed a moment ago may not have been dealt out yet.
-        for id in unknown & self._unknown:
-            self._commands.release(id)
-        self._unknown = unknown
+        recorded = await self._queries.held(self._owner)
+        held = self._holder.held()
+        unknown, missing = recorded - held, held - recorded
+        # Found twice: what was committed a moment ago may not have been dealt out yet.
+        for id, epoch in unknown & self._unknown:
+            self._commands.release(id, epoch)
+        for id, epoch in missing & self._missing:
+            self._holder.lose(id, epoch)
+        self._unknown, self._missing = unknown, missing
         for id in await self._queries.unsettled():
             self._commands.settle(id)
         for id in await self._queries.behind():
             self._commands.wake(id)
-        if held:
+        if held or recorded:
             self.arm()
 
     def close(self) -> None:

@@ -27,6 +27,13 @@ class Eviction(NamedTuple):
     consumed: int
 
 
+class Release(NamedTuple):
+    """A run is given back, if it is still held in this epoch."""
+
+    id: int
+    epoch: int
+
+
 class Cancel(NamedTuple):
     """A request to cancel a run; a workflow is told by an event, which takes `event_id`."""
 
@@ -74,7 +81,7 @@ class Batch:
     wakes: list[int] = field(default_factory=list[int])  # workflows that a sweep found behind, by id
     evictions: list[Eviction] = field(default_factory=list[Eviction])
     blocks: list[Block] = field(default_factory=list[Block])
-    releases: list[int] = field(default_factory=list[int])  # runs, by id
+    releases: list[Release] = field(default_factory=list[Release])
     resumes: list[int] = field(default_factory=list[int])  # roots whose paused runs try again, by id
     cancels: list[Cancel] = field(default_factory=list[Cancel])
 
@@ -99,8 +106,8 @@ class Batch:
         return (
             {row.parent_id or row.id for row in self.new}
             | {end.id for end in (*self.returns, *self.ends)}
-            | {command.id for command in (*self.evictions, *self.blocks, *self.cancels)}
-            | {*self.settles, *self.wakes, *self.releases, *self.resumes}
+            | {command.id for command in (*self.evictions, *self.blocks, *self.releases, *self.cancels)}
+            | {*self.settles, *self.wakes, *self.resumes}
         )
 
     def forget(self, run_id: int) -> None:

@@ -75,9 +75,9 @@ class Queries:
         """Return the queues in which something is pending."""
         return [queue for (queue,) in await self._tx.rows("pending_queues")]
 
-    async def held(self, owner: int) -> list[int]:
-        """Return what the table says that a worker holds."""
-        return [id for (id,) in await self._tx.rows("held", owner=owner)]
+    async def held(self, owner: int) -> set[tuple[int, int]]:
+        """Return what the table says that a worker holds: (run, epoch)."""
+        return {(id, epoch) for id, epoch in await self._tx.rows("held", owner=owner)}
 
     async def unsettled(self) -> list[int]:
         """Return sealed parents without an open child that are not completed."""

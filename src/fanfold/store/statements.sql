@@ -249,9 +249,10 @@ UPDATE runs SET {to:release}, owner = NULL, epoch = epoch + 1, crashes = crashes
 WHERE {from:release runs}
 
 -- name: release
--- A worker gives back what it has not finished, or does not know.
-UPDATE runs SET {to:release}, owner = NULL, epoch = epoch + 1, available_at = :now
-WHERE {from:release runs} AND id IN (SELECT {int:0} FROM {each:ids})
+-- A worker gives back what it has not finished, or does not know; not what was claimed again since it looked.
+UPDATE runs SET {to:release}, owner = NULL, epoch = c.epoch + 1, available_at = :now
+FROM (SELECT {int:0} AS id, {int:1} AS epoch FROM {each:rows}) c
+WHERE runs.id = c.id AND runs.epoch = c.epoch AND {from:release runs}
 
 -- name: find_behind
 -- Recovery and sweep: workflows out of memory to which something was delivered.
@@ -264,7 +265,7 @@ SELECT {rows: p.id} FROM parents p JOIN runs r ON r.id = p.id WHERE p.sealed = 1
 
 -- name: held
 -- What the table says that a worker holds; compared with what it knows.
-SELECT {rows: id} FROM runs WHERE {from:complete runs} AND owner = :owner
+SELECT {rows: id, epoch} FROM runs WHERE {from:complete runs} AND owner = :owner
 
 -- name: read_run
 -- One run, for people.

@@ -127,9 +127,9 @@ class _Application:
             await tx.execute("block", rows=batch.blocks)
             outcome.blocked.update(id for (id,) in await tx.rows("find_blocked", rows=batch.blocks))
         if batch.releases:
-            await tx.execute("release", ids=keyed(batch.releases), now=outcome.now)
+            await tx.execute("release", rows=batch.releases, now=outcome.now)
             # A request that went to whoever no longer holds the run is carried out anew.
-            asked = await tx.rows("cancelled_above", ids=keyed(batch.releases))
+            asked = await tx.rows("cancelled_above", ids=keyed(release.id for release in batch.releases))
             outcome.flagged.extend(id for (id,) in asked)
         if batch.resumes and await tx.execute("resume", ids=keyed(batch.resumes), now=outcome.now):
             outcome.woken = True

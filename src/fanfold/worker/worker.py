@@ -101,12 +101,12 @@ class Worker:
             (self._tasks_taken if run.kind == TASK else self._workflows_taken).in_hand -= 1
         if existing is not None and run.parent_id:
             log.error("run %s: its child %s %s exists already as run %s", run.parent_id, run.name, run.key, existing.id)
-        # Otherwise the parent is being cancelled, or is no longer ours; it hears of that by itself.
 
     def on_claimed(self, runs: Iterable[Claimed]) -> None:
         """Start runs that were claimed."""
         now = self._engine.clock.now_ms()
         for run in runs:
+            self._lose_older(run)
             if run.kind == TASK:
                 self._tasks_taken.in_hand += 1
                 self._start_body(run, run.epoch, run.created_at)
@@ -121,7 +121,32 @@ class Worker:
 
     def holds(self, id: int) -> bool:
         """Tell whether a run is in this worker's hands and has not ended."""
-        return id in self._bodies or id in self._workflows
+        return self._held(id) is not None
+
+    def _held(self, id: int) -> Body | WorkflowRun | None:
+        return self._bodies.get(id) or self._workflows.get(id)
+
+    def held(self) -> set[tuple[int, int]]:
+        """Return what is in this worker's hands: (run, epoch)."""
+        return {(id, one.epoch) for held in (self._bodies, self._workflows) for id, one in held.items()}
+
+    def _lose_older(self, run: Claimed) -> None:
+        """Drop what is held of a run that was just claimed again: nobody heard that its lease had ended."""
+        held = self._held(run.id)
+        if held is not None:
+            self.lose(run.id, held.epoch)
+
+    def lose(self, id: int, epoch: int) -> None:
+        """Drop a run that the table says somebody else holds, or nobody; what its code still does reaches nothing."""
+        held = self._held(id)
+        if held is None or held.epoch != epoch:
+            return
+        log.warning("run %s: its lease (epoch %s) is lost; what it does now is not recorded", id, epoch)
+        body = self._bodies.pop(id, None)
+        if body is not None:
+            self._stop_body(body)
+        self._forget(id, epoch)
+        self.on_claimable()
 
     def _hold(self, run: NewRun | Claimed, epoch: int, now: int) -> WorkflowRun:
         engine = self._engine
@@ -193,17 +218,18 @@ class Worker:
         """Forget what has ended, returned, left memory or was lost."""
         bodies = self._bodies
         for end in batch.ends:
-            if bodies.pop(end.id, None) is None:
-                self._forget(end.id)
-        for end in batch.returns:
-            self._forget(end.id)
-        for block in batch.blocks:
-            self._forget(block.id)
+            body = bodies.get(end.id)
+            if body is None:
+                self._forget(end.id, end.epoch)
+            elif body.epoch == end.epoch:
+                del bodies[end.id]
+        for command in (*batch.returns, *batch.blocks):
+            self._forget(command.id, command.epoch)
         for eviction in batch.evictions:
             held_back = self._evicting.pop(eviction.id, [])
             workflow = self._workflows.get(eviction.id)
             if eviction.id in outcome.evicted:
-                self._forget(eviction.id)
+                self._forget(eviction.id, eviction.epoch)
             elif workflow is not None:
                 self._on_replayed(workflow, held_back)
         for id in outcome.lost:
@@ -221,10 +247,12 @@ class Worker:
                 self._delayed -= 1
                 self._engine.clock.call_at(now + run.delay_ms, self.on_claimable)
 
-    def _forget(self, id: int) -> None:
-        workflow = self._workflows.pop(id, None)
-        self._replays.pop(id, None)
-        if workflow is not None:
+    def _forget(self, id: int, epoch: int) -> None:
+        workflow = self._workflows.get(id)
+        if workflow is not None and workflow.epoch == epoch:
+            del self._workflows[id]
+            self._replays.pop(id, None)
+            self._evicting.pop(id, None)
             self._workflows_taken.in_hand -= 1
             workflow.close()
 
@@ -232,10 +260,14 @@ class Worker:
         """Ask running tasks to end."""
         for id in ids:
             body = self._bodies.get(id)
-            if body is not None and not body.is_cancelled:
-                body.is_cancelled = True
-                if body.task.is_async:
-                    self._on_loop.cancel(body)
+            if body is not None:
+                self._stop_body(body)
+
+    def _stop_body(self, body: Body) -> None:
+        if not body.is_cancelled:
+            body.is_cancelled = True
+            if body.task.is_async:
+                self._on_loop.cancel(body)
 
     def on_rejected(self, run_id: int, error: Exception) -> None:
         """Fail the run on whose behalf the store refused something."""
@@ -288,9 +320,9 @@ class Worker:
         if self.slots.taken and grace_s > 0:
             await self._wait_for_bodies(grace_s)
         await self._engine.commits.idle()
-        left = [*self._bodies, *self._workflows]
-        for id in left:
-            self._engine.commits.release(id)
+        left = self.held()
+        for id, epoch in sorted(left):
+            self._engine.commits.release(id, epoch)
         await self._engine.commits.idle()
         self.abandon()
         return len(left)
@@ -302,8 +334,8 @@ class Worker:
             self._sweep.cancel()
         self._on_loop.abandon()
         self._in_threads.abandon()
-        for id in list(self._workflows):
-            self._forget(id)
+        for id, workflow in list(self._workflows.items()):
+            self._forget(id, workflow.epoch)
 
     @property
     def under_way(self) -> int:

@@ -312,7 +312,7 @@ MUTANTS: tuple[Mutant, ...] = (
         9,
         Edit(
             "engine/sweeper.py",
-            "            self._commands.release(id)\n",
+            "            self._commands.release(id, epoch)\n",
             "            pass\n",
         ),
     ),

@@ -46,7 +46,7 @@ CREATE INDEX runs_delivered ON runs (parent_id, seq) WHERE seq IS NOT NULL;
 CREATE INDEX runs_claimable ON runs (queue, name, priority DESC, available_at, id) WHERE state = 'pending';
 
 -- Recovery and sweeps look at what workers hold.
-CREATE INDEX runs_held ON runs (owner) WHERE state = 'running';
+CREATE INDEX runs_held ON runs (owner, epoch) WHERE state = 'running';
 
 -- `app.run` looks for the root that it left behind.
 CREATE INDEX runs_roots ON runs (name, digest, id) WHERE parent_id = 0;
