@@ -86,6 +86,6 @@ def test_what_is_installed_is_the_wheel_and_is_typed(python: Path, tmp_path: Pat
     program = "import fanfold; from pathlib import Path; print(Path(fanfold.__file__).parent)"
     package = Path(ran(python, "-c", program, cwd=tmp_path).strip())
     assert package.is_relative_to(python.parents[1])
-    for name in ("py.typed", "store/statements.sql", "store/migrations/0001_initial.sql"):
+    for name in ("py.typed", "store/statements.sql", "store/queries.sql", "store/migrations/0001_initial.sql"):
         assert (package / name).is_file()
     assert not (package.parent / "tests").exists()

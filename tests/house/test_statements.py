@@ -7,7 +7,7 @@ from itertools import pairwise
 from tests.house.source import PACKAGE, ROOT, Source, sources
 
 STORE = f"{PACKAGE}/store"
-STATEMENTS = ROOT / STORE / "statements.sql"
+SQL_FILES = sorted((ROOT / STORE).glob("*.sql"))
 NAME = "-- name:"
 
 
@@ -19,11 +19,11 @@ def named_statements(sql: str) -> list[tuple[str, int, list[str]]]:
     return [(lines[head].removeprefix(NAME).strip(), head + 1, lines[head + 1 : end]) for head, end in pieces]
 
 
-def faulty_statements(sql: str, used: set[str]) -> Iterator[str]:
+def faulty_statements(sql: str, used: set[str], file: str = "statements.sql") -> Iterator[str]:
     """A statement's name is unique and used, its first line is a comment that says why, and SQL follows."""
     seen: set[str] = set()
     for name, number, lines in named_statements(sql):
-        where = f"statements.sql:{number}: {name}"
+        where = f"{file}:{number}: {name}"
         if name in seen:
             yield f"{where} stands here twice"
         if name not in used:
@@ -46,9 +46,11 @@ def names_used(source: Source) -> Iterator[str]:
 
 
 def test_every_statement_has_a_use_and_a_why():
-    sql = STATEMENTS.read_text() if STATEMENTS.exists() else ""
     used = {name for source in sources(STORE) for name in names_used(source)}
-    assert list(faulty_statements(sql, used)) == []
+    assert len(SQL_FILES) == 2
+    assert [fault for file in SQL_FILES for fault in faulty_statements(file.read_text(), used, file.name)] == []
+    names = [name for file in SQL_FILES for name, _, _ in named_statements(file.read_text())]
+    assert len(names) == len(set(names))
 
 
 def test_a_statement_that_is_in_order_is_left_alone():

@@ -1,4 +1,4 @@
-"""Loads `statements.sql` and fills its slots: the dialect's, and the guards from the lifecycle table.
+"""Loads the SQL files and fills their slots: the dialect's, and the guards from the lifecycle table.
 
 A misspelt event or slot is an error at import. Nothing here talks to a database.
 """
@@ -12,6 +12,7 @@ from importlib import resources
 from fanfold.model import lifecycle
 from fanfold.store.database import Dialect
 
+FILES = ("statements.sql", "queries.sql")
 _SLOT = re.compile(r"\{(\w+)(?:[: ] ?([^{}]*))?\}")
 _ROWS = re.compile(r"\{rows: ([^{}]*)\}")
 
@@ -19,9 +20,10 @@ _ROWS = re.compile(r"\{rows: ([^{}]*)\}")
 @functools.cache
 def load(dialect: Dialect) -> dict[str, str]:
     """Return every statement by its name, ready for a database of this dialect."""
-    text = resources.files("fanfold.store").joinpath("statements.sql").read_text(encoding="utf-8")
+    folder = resources.files("fanfold.store")
+    texts = [folder.joinpath(file).read_text(encoding="utf-8") for file in FILES]
     statements: dict[str, str] = {}
-    for part in text.split("-- name: ")[1:]:
+    for part in [part for text in texts for part in text.split("-- name: ")[1:]]:
         name, _, body = part.partition("\n")
         lines = [line for line in body.splitlines() if line.strip() and not line.startswith("--")]
         statements[name.strip()] = render("\n".join(lines), dialect)

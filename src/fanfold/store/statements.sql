@@ -1,4 +1,5 @@
--- Every statement of fanfold, once, for both databases. `statements.py` fills the slots:
+-- Every statement that belongs to a change, once, for both databases; what only looks is in queries.sql.
+-- `statements.py` fills the slots:
 --   {each:name}    the rows of the JSON parameter :name, as e (key: place, value: row)
 --   {int:n} {text:n}  column n of e's row        {rows: a, b}  all rows of the select as one JSON text
 --   {from:event alias}  the guard of a transition  {to:event}  its target state, both from model/lifecycle.py
@@ -181,19 +182,6 @@ SELECT {rows: id, epoch, parent_id} FROM (
 -- When the engine must look again.
 SELECT min(available_at) FROM runs WHERE {from:fire runs} AND queue = '' AND name = 'sleep' AND priority = 0
 
--- name: pending_queues
--- Each queue in which something is pending, by jumps along the index: a call may name a queue that no task has.
-WITH RECURSIVE pending (queue) AS (
-  SELECT min(queue) FROM runs WHERE {from:claim runs} AND queue > ''
-  UNION ALL
-  SELECT (SELECT min(r.queue) FROM runs r WHERE {from:claim r} AND r.queue > pending.queue)
-  FROM pending WHERE pending.queue IS NOT NULL)
-SELECT {rows: queue} FROM pending WHERE queue IS NOT NULL
-
--- name: next_available
--- When the next delayed run may be claimed; asked at start and when the last such alarm rang.
-SELECT min(available_at) FROM runs WHERE {from:claim runs} AND queue <> '' AND available_at > :now
-
 -- name: flag
 -- A cancel is a durable request: the flag comes first, what it means for the run afterwards.
 UPDATE runs SET cancel_requested_at = :now
@@ -204,11 +192,6 @@ WHERE cancel_requested_at IS NULL AND finished_at IS NULL AND id IN (SELECT {int
 UPDATE runs SET cancel_requested_at = :now
 WHERE cancel_requested_at IS NULL AND finished_at IS NULL AND compensates = 0
   AND parent_id IN (SELECT {int:0} FROM {each:ids})
-
--- name: flagged
--- Requests that were not carried out when a process died.
-SELECT {rows: id} FROM (
-  SELECT id FROM runs WHERE cancel_requested_at > 0 AND finished_at IS NULL ORDER BY +id)
 
 -- name: find_flagged
 -- What stands behind a cancel request: how it is carried out depends on the kind and on how far the run is.
@@ -235,10 +218,6 @@ SELECT {rows: id} FROM (
 UPDATE meta SET commit_sequence = :batch, clock_ms = :now,
   next_id = CASE WHEN next_id < :next_id THEN :next_id ELSE next_id END
 
--- name: read_meta
--- What an engine needs to know at start.
-SELECT {rows: schema_version, store_id, next_id, commit_sequence, clock_ms} FROM meta
-
 -- name: insert_meta
 -- Once, when the store is made.
 INSERT INTO meta (schema_version, store_id, next_id, commit_sequence, clock_ms) VALUES (:version, :store_id, 1, 0, 0)
@@ -253,66 +232,6 @@ WHERE {from:release runs}
 UPDATE runs SET {to:release}, owner = NULL, epoch = c.epoch + 1, available_at = :now
 FROM (SELECT {int:0} AS id, {int:1} AS epoch FROM {each:rows}) c
 WHERE runs.id = c.id AND runs.epoch = c.epoch AND {from:release runs}
-
--- name: find_behind
--- Recovery and sweep: workflows out of memory to which something was delivered.
-SELECT {rows: p.id} FROM parents p JOIN runs r ON r.id = p.id
-WHERE p.delivered > p.consumed AND p.sealed = 0 AND {from:wake r} AND r.owner IS NULL
-
--- name: find_unsettled
--- Recovery and sweep: sealed parents without an open child.
-SELECT {rows: p.id} FROM parents p JOIN runs r ON r.id = p.id WHERE p.sealed = 1 AND p.open = 0 AND {from:settle r}
-
--- name: held
--- What the table says that a worker holds; compared with what it knows.
-SELECT {rows: id, epoch} FROM runs WHERE {from:complete runs} AND owner = :owner
-
--- name: read_run
--- One run, for people.
-SELECT {rows: id, key, name, kind, state, parent_id, root_id, attempt, version, created_at, started_at, finished_at,
-  input, output, error, blocked, tags, digest} FROM runs WHERE id = :id
-
--- name: read_counts
--- The counters of a parent; how many run is counted on the small index of what is held (the plus keeps it to that).
-SELECT {rows: spawned, open, failed, cancelled,
-  (SELECT count(*) FROM runs r WHERE {from:complete r} AND r.owner > 0 AND +r.parent_id = :id)} FROM parents WHERE id = :id
-
--- name: find_root
--- The newest unfinished root of this task and input that `app.run` started. `key IS NULL` would lead to runs_identity,
--- and through all roots of this name.
-SELECT {rows: id} FROM (
-  SELECT id FROM runs WHERE parent_id = 0 AND name = :name AND digest = :digest AND coalesce(key, '') = ''
-    AND options = :options AND NOT {terminal runs} ORDER BY id DESC LIMIT 1)
-
--- name: find_key
--- A run by its parent, task and key.
-SELECT {rows: id} FROM runs WHERE parent_id = :parent_id AND key = :key AND name = :name
-
--- name: read_children
--- What a replay compares its calls with, by key: the order of the index, so that no page is sorted.
-SELECT {rows: id, key, kind, name, digest, state, seq, finished_at, NULL, NULL, beginning} FROM (
-  SELECT id, key, kind, name, digest, state, seq, finished_at, substr(input, 1, 200) AS beginning FROM runs
-  WHERE parent_id = :parent_id AND (key, name) > (:key, :name) ORDER BY key, name LIMIT :most)
-
--- name: read_deliveries
--- What a replay is fed with, in the order in which it was delivered.
-SELECT {rows: id, key, kind, name, digest, state, seq, finished_at, output, error} FROM (
-  SELECT id, key, kind, name, digest, state, seq, finished_at, output, error FROM runs
-  WHERE parent_id = :parent_id AND seq > :after ORDER BY seq LIMIT :most)
-
--- name: list_runs
--- Newest first; keyset paging, never an offset.
-SELECT {rows: id, key, name, kind, state, parent_id, root_id, attempt, version, created_at, started_at, finished_at,
-  input, output, error, blocked, tags, digest} FROM (
-  SELECT * FROM runs WHERE id < :before AND (:state IS NULL OR state = :state) AND (:name IS NULL OR name = :name)
-    AND (:parent_id IS NULL OR parent_id = :parent_id) AND kind <> 'timer' AND kind <> 'event'
-  ORDER BY id DESC LIMIT :most)
-
--- name: list_children
--- One level of a tree, oldest first.
-SELECT {rows: id, key, name, kind, state, parent_id, root_id, attempt, version, created_at, started_at, finished_at,
-  input, output, error, blocked, tags, digest} FROM (
-  SELECT * FROM runs WHERE parent_id = :parent_id AND id > :after ORDER BY id LIMIT :most)
 
 -- name: resume
 -- A run that stands still tries again; its whole tree does, for a child may be what stands still.

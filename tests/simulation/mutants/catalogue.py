@@ -22,6 +22,7 @@ class Mutant:
 
 
 SQL = "store/statements.sql"
+READS = "store/queries.sql"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -158,7 +159,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "deliveries replayed in id order",
         2,
         Edit(
-            SQL,
+            READS,
             "WHERE parent_id = :parent_id AND seq > :after ORDER BY seq LIMIT :most)",
             "WHERE parent_id = :parent_id AND seq > :after ORDER BY id LIMIT :most)",
         ),
