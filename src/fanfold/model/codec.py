@@ -1,4 +1,4 @@
-"""Values to JSON text and back, by annotation; the digest of an input. Never pickle.
+"""Values to JSON text and back, by annotation. Never pickle.
 
 A caller always gets decode(encode(value)), also inside one process, so that what a program sees does not depend on
 whether it was restarted. What would come back different is refused where it goes in, with the path of the field.
@@ -7,29 +7,27 @@ whether it was restarted. What would come back different is refused where it goe
 from __future__ import annotations
 
 import copy
-import dataclasses
-import datetime as dt
 import inspect
-import operator
 import re
 import typing
-from collections.abc import Callable, Iterator, Mapping
-from hashlib import blake2b
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from fanfold.errors import InvalidInput, PayloadTooLarge
+from fanfold.errors import FanfoldError, InvalidInput, PayloadTooLarge
+from fanfold.model.canonical import canonical_bytes, content_key, digest, ordered_bytes
+from fanfold.model.differences import MAX_JSON_DEPTH, difference, fault, not_finite, same, told
+from fanfold.model.shapes import RESOLVE, Shape, decode_hook, encode_hook
 
-MAX_JSON_DEPTH = 128
 SMALL = 2 * MAX_JSON_DEPTH  # bytes: what is shorter cannot be nested too deep
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]')
-_STEPS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
+_encode = msgspec.json.Encoder(enc_hook=encode_hook).encode
 _plain = msgspec.json.Encoder()
-_canonical = msgspec.json.Encoder(order="deterministic")
-_first: Callable[[tuple[str, Any]], str] = operator.itemgetter(0)
-_ORDERED = (int, float, str, bool, bytes, type(None))
+_FIXED = (int, float, str, bool, bytes, type(None))
 
 
 def encode_text(value: Any) -> str:
@@ -42,106 +40,45 @@ def decode_text(text: str) -> Any:
     return msgspec.json.decode(text)
 
 
-def digest(name: bytes, canonical_input: bytes) -> int:
-    """Return a hash of a task's name and canonical input: positive, below 2**63, so that every database keeps it."""
-    raw = blake2b(name + b"\0" + canonical_input, digest_size=8).digest()
-    return int.from_bytes(raw, "big") >> 1
+class Bounds:
+    """How long, and how deeply nested, the texts of one annotation or signature may be."""
 
+    def __init__(self, what: str, max_bytes: int, max_depth: int | None) -> None:
+        """`max_depth` is None where the types bound it."""
+        self._what = what
+        self._max_bytes = max_bytes
+        self._max_depth = max_depth
+        # What is shorter needs no look.
+        self.unchecked = max_bytes if max_depth is None else min(SMALL, max_bytes)
 
-def canonical_bytes(value: Any) -> bytes:
-    """Return the same bytes for equal values: sets and dicts are put in order."""
-    try:
-        return _canonical.encode(value)
-    except TypeError:  # the encoder puts in order only keys that are text and members that can be compared
-        return _plain.encode(_in_order(value))
-
-
-def _in_order(value: Any) -> Any:
-    """Return what encodes in order whatever it holds: by the texts of keys and members, which is slower."""
-    if isinstance(value, set | frozenset):
-        members = typing.cast("frozenset[Any]", value)
-        return [msgspec.Raw(text) for text in sorted(_plain.encode(_in_order(member)) for member in members)]
-    if isinstance(value, dict):
-        items = typing.cast("dict[Any, Any]", value).items()
-        return dict(sorted(((_plain.encode({key: 0}).decode(), _in_order(item)) for key, item in items), key=_first))
-    if isinstance(value, list | tuple):
-        return [_in_order(item) for item in typing.cast("tuple[Any, ...]", value)]
-    if isinstance(value, dt.datetime):
-        return value if value.tzinfo is None else value.astimezone(dt.UTC)
-    if isinstance(value, msgspec.Struct):
-        return [value.__struct_config__.tag, *(_in_order(getattr(value, key)) for key in value.__struct_fields__)]
-    if dataclasses.is_dataclass(value):
-        return [_in_order(getattr(value, field.name)) for field in dataclasses.fields(value)]
-    return value
-
-
-def same(left: Any, right: Any) -> bool:
-    """Tell whether two values are equal with equal types, all the way down."""
-    if type(left) is not type(right):
-        return False
-    # issubclass leaves the type of `left` alone: what Any holds here may hold Any.
-    if issubclass(type(left), dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if issubclass(type(left), list | tuple):
-        return len(left) == len(right) and all(map(same, left, right))
-    return bool(left == right)
-
-
-def _leaves(info: Any) -> Iterator[Any]:
-    """Yield every node of a type's description, each once (types may contain themselves)."""
-    seen: set[int] = set()
-    open_nodes = [info]
-    while open_nodes:
-        node = open_nodes.pop()
-        if isinstance(node, list | tuple):
-            open_nodes.extend(typing.cast("list[Any]", node))
-        elif isinstance(node, msgspec.inspect.Type | msgspec.inspect.Field) and id(node) not in seen:
-            seen.add(id(node))
-            yield node
-            open_nodes.extend(getattr(node, name) for name in node.__struct_fields__)
-
-
-class Shape:
-    """What must be checked by hand for values of one annotation."""
-
-    def __init__(self, annotation: Any) -> None:
-        nodes = list(_leaves(msgspec.inspect.type_info(annotation)))
-        # Without a type the decoder guesses; a NaN beside None comes back as None; the text of a moment keeps no
-        # seconds of its offset.
-        self.is_loose = any(isinstance(node, _LOOSE) or _is_optional_float(node) for node in nodes)
-        self.has_moments = any(isinstance(node, msgspec.inspect.DateTimeType) for node in nodes)
-        # Sets iterate by hash seed, dicts by insertion, 1 and 1.0 or two time zones are equal: unequal bytes all.
-        self.is_unordered = self.is_loose or any(isinstance(node, _UNORDERED) for node in nodes)
-
-
-_LOOSE = (msgspec.inspect.AnyType, msgspec.inspect.DateTimeType)
-_UNORDERED = (
-    msgspec.inspect.FloatType,
-    msgspec.inspect.SetType,
-    msgspec.inspect.FrozenSetType,
-    msgspec.inspect.DictType,
-    msgspec.inspect.TypedDictType,
-)
-
-
-def _is_optional_float(node: Any) -> bool:
-    return (
-        isinstance(node, msgspec.inspect.UnionType)
-        and any(isinstance(kind, msgspec.inspect.FloatType) for kind in node.types)
-        and any(isinstance(kind, msgspec.inspect.NoneType) for kind in node.types)
-    )
+    def check(self, data: bytes) -> None:
+        """Raise PayloadTooLarge for a text that is too long, InvalidInput for one that is nested too deep."""
+        if len(data) > self._max_bytes:
+            raise PayloadTooLarge(
+                f"{self._what} takes {len(data):,} bytes, the limit is {self._max_bytes:,} (App(max_payload=)). "
+                "Pass a path, a key or a range, and let the child load the data."
+            )
+        most = self._max_depth
+        if most is None or data.count(b"[") + data.count(b"{") <= most:
+            return
+        brackets = _STRINGS.sub(b"", data).translate(_ONE_KIND, _NO_BRACKETS)
+        for _ in range(most):  # each round takes away the innermost level
+            brackets = brackets.replace(b"[]", b"")
+        if brackets:
+            raise InvalidInput(f"{self._what} is nested more than {MAX_JSON_DEPTH} deep; flatten it, or pass a path")
 
 
 class ValueCodec:
     """Encodes and decodes the values of one annotation (`Any` where there is none)."""
 
     def __init__(self, annotation: Any, what: str, max_bytes: int) -> None:
-        self._annotation = annotation
+        """InvalidInput, beginning with `what`, for an annotation whose values cannot be stored."""
         self._what = what
-        self._max_bytes = max_bytes
-        self._unchecked = min(SMALL, max_bytes)
-        self._is_loose = Shape(annotation).is_loose
-        self._decoder = msgspec.json.Decoder(annotation)
+        shape = Shape(annotation, what)
+        self._is_loose = shape.is_loose
+        self._bounds = Bounds(what, max_bytes, MAX_JSON_DEPTH if shape.is_deep else None)
+        self._unchecked = self._bounds.unchecked
+        self._decoder = msgspec.json.Decoder(annotation, dec_hook=decode_hook)
 
     def encode(self, value: Any) -> tuple[str, Any]:
         """Return the text of `value` and what a reader of that text will get.
@@ -149,132 +86,140 @@ class ValueCodec:
         Raises InvalidInput where the two would differ or `value` is not of the annotation, PayloadTooLarge.
         """
         try:
-            data = _plain.encode(value)
+            data = _encode(value)
             if len(data) > self._unchecked:
-                check_bounds(data, self._what, self._max_bytes)
+                self._bounds.check(data)
             decoded = self._decoder.decode(data)
-        except InvalidInput:
+            if (self._is_loose or decoded != value) and not same(decoded, value):
+                refuse_difference(value, decoded, self._what, is_strict=self._is_loose)
+        except FanfoldError:
             raise
-        except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
-            raise InvalidInput(f"{self._what}: {error}") from None
-        if self._is_loose and not same(decoded, value):
-            raise InvalidInput(f"{self._what}: {value!r:.200} would come back as {decoded!r:.200}; annotate the type")
+        except Exception as error:  # noqa: BLE001 - validators, serializers and comparisons are user code
+            raise InvalidInput(f"{self._what}: {reason(value, error)}") from None
         return data.decode(), decoded
 
     def decode(self, text: str) -> Any:
         """Return the value of a text that `encode` made; InvalidInput if the annotation has changed since."""
         try:
             return self._decoder.decode(text)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001 - as above
             raise InvalidInput(f"{self._what}: {error}") from None
 
 
-def check_bounds(data: bytes, what: str, max_bytes: int) -> None:
-    """Raise PayloadTooLarge for a text that is too long, InvalidInput for one that is nested too deep."""
-    if len(data) > max_bytes:
-        raise PayloadTooLarge(too_large(what, len(data), max_bytes))
-    if data.count(b"[") + data.count(b"{") <= MAX_JSON_DEPTH:
-        return
-    depth = 0
-    for token in _TOKENS.finditer(data):
-        depth += _STEPS.get(token[0], 0)
-        if depth > MAX_JSON_DEPTH:
-            raise InvalidInput(f"{what} is nested more than {MAX_JSON_DEPTH} deep; flatten it, or pass a path")
+def refuse_difference(given: Any, back: Any, what: str, *, is_strict: bool, path: str = "$") -> None:
+    """Raise InvalidInput where `back` is not what `given` was, and not what the annotation makes of plain JSON."""
+    found = difference(given, back, path, is_strict=is_strict)
+    if found is not None:
+        raise InvalidInput(f"{what}: {found}")
 
 
-def too_large(what: str, size: int, limit: int) -> str:
-    """Return the message of a PayloadTooLarge."""
-    return (
-        f"{what} takes {size:,} bytes, the limit is {limit:,} (App(max_payload=)). "
-        "Pass a path, a key or a range, and let the child load the data."
-    )
+def reason(value: Any, error: Exception, path: str = "$") -> str:
+    """Say what is wrong with a value that cannot be encoded, or not decoded again: where, and what to do."""
+    found = fault(value, _encode, path)
+    if found is None and str(error).startswith("Expected") and "got `null`" in str(error):
+        found = not_finite(value, path)
+    return found or told(error)
 
 
 class Signature:
     """Binds the arguments of one function and turns them into text, through a Struct made from its signature once."""
 
     def __init__(self, function: Callable[..., Any], name: str, max_bytes: int) -> None:
+        """InvalidInput, naming the parameter, for types and defaults that cannot be stored."""
         self._name = name
         self._name_bytes = name.encode()
-        self._input = f"the input of {name}"
-        self._unchecked = min(SMALL, max_bytes)
-        self._max_bytes = max_bytes
-        signature = inspect.signature(function)
-        hints = typing.get_type_hints(function, include_extras=True)
-        self._parameters = list(signature.parameters.values())
-        self._signature = signature
+        self._signature = inspect.signature(function)
+        hints = _hints(function, name)
+        self._parameters = list(self._signature.parameters.values())
         kinds = {parameter.kind for parameter in self._parameters}
         self._direct = kinds <= {inspect.Parameter.POSITIONAL_OR_KEYWORD}
         annotations = {p.name: _annotation(p, hints.get(p.name, Any)) for p in self._parameters}
+        shapes = {key: Shape(hint, f"{name}: parameter `{key}`") for key, hint in annotations.items()}
+        for parameter in self._parameters:
+            if parameter.default is not parameter.empty:
+                codec = ValueCodec(annotations[parameter.name], f"{name}: the default of `{parameter.name}`", max_bytes)
+                codec.encode(parameter.default)
         fields = [(p.name, annotations[p.name], *_default(p)) for p in self._parameters]
-        self._struct = msgspec.defstruct(f"{name}_input", fields, kw_only=not self._direct)
-        self._decoder = msgspec.json.Decoder(self._struct)
-        shapes = {key: Shape(annotation) for key, annotation in annotations.items()}
+        self._struct = _input_struct(name, fields, kw_only=not self._direct)
+        self._decoder = msgspec.json.Decoder(self._struct, dec_hook=decode_hook)
         self._loose = [key for key, shape in shapes.items() if shape.is_loose]
-        self._is_unordered = any(shape.is_unordered for shape in shapes.values())
-        self._has_moments = any(shape.has_moments for shape in shapes.values())
+        # Equal values of these types have equal texts already.
+        self._is_plain = not any(shape.is_unordered or shape.has_moments for shape in shapes.values())
+        has_moments = any(shape.has_moments for shape in shapes.values())
+        self._canonical = ordered_bytes if has_moments else canonical_bytes
+        is_deep = any(shape.is_deep for shape in shapes.values())
+        # An argument stands within the object of all arguments.
+        self._bounds = Bounds(f"the input of {name}", max_bytes, MAX_JSON_DEPTH + 1 if is_deep else None)
+        self._unchecked = self._bounds.unchecked
         self.required = sum(
             (p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD) or p.kind is p.POSITIONAL_ONLY
             for p in self._parameters
         )
-        self.result = ValueCodec(hints.get("return", Any), f"the result of {name}", max_bytes)
+        self.result = ValueCodec(_resolved(hints.get("return", Any)), f"the result of {name}", max_bytes)
 
     def encode(self, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> tuple[str, int]:
         """Return the input's text and digest; InvalidInput names the field, PayloadTooLarge the limit."""
-        bound = self._bind(arguments, keywords)
-        try:
-            data = _plain.encode(bound)
-            if len(data) > self._unchecked:
-                check_bounds(data, self._input, self._max_bytes)
-            decoded = self._decoder.decode(data)
-        except InvalidInput:
-            raise
-        except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
-            raise InvalidInput(f"{self._name}: {self._locate(bound, error)}") from None
-        if self._loose:
-            self._compare(bound, decoded)
-        canonical = data
-        if self._has_moments:
-            canonical = _plain.encode(_in_order(decoded))
-        elif self._is_unordered:
-            canonical = canonical_bytes(decoded)
-        return data.decode(), digest(self._name_bytes, canonical)
-
-    def _bind(self, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> msgspec.Struct:
         try:
             if self._direct:
-                return self._struct(*arguments, **keywords)
-            bound = self._signature.bind(*arguments, **keywords)
-            bound.apply_defaults()
-            return self._struct(**bound.arguments)
+                bound = self._struct(*arguments, **keywords)
+            else:
+                named = self._signature.bind(*arguments, **keywords)
+                named.apply_defaults()
+                bound = self._struct(**named.arguments)
         except TypeError as error:
-            raise InvalidInput(f"{self._name}{self._signature}: {error}") from None
+            raise InvalidInput(f"{self._name}{_shown(self._signature)}: {error}") from None
+        try:
+            data = _encode(bound)
+            if len(data) > self._unchecked:
+                self._bounds.check(data)
+            decoded = self._decoder.decode(data)
+            is_equal = decoded == bound
+            if self._loose or not is_equal:
+                self._compare(bound, decoded)
+            canonical = data if self._is_plain and is_equal else self._canonical(decoded)
+        except FanfoldError:
+            raise
+        except Exception as error:  # noqa: BLE001 - validators, serializers and comparisons are user code
+            raise InvalidInput(f"{self._name}: {self._locate(bound, error)}") from None
+        return data.decode(), digest(self._name_bytes, canonical)
+
+    def encode_content(self, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> tuple[str, int, str]:
+        """Return what `encode` does, and the key by which a task finds the child that it made of this input."""
+        text, hashed = self.encode(arguments, keywords)
+        return text, hashed, content_key(self._name_bytes, self._canonical(self._decoder.decode(text)))
 
     def _locate(self, bound: msgspec.Struct, error: Exception) -> str:
-        """Say which argument cannot be encoded; msgspec says so only when decoding."""
-        if isinstance(error, msgspec.ValidationError):
-            return str(error)
-        for parameter in self._parameters:
+        """Say which argument cannot be encoded, or not decoded again, and where in it."""
+        key = self._culprit(bound, error)
+        return told(error) if key is None else f"argument `{key}`: {reason(getattr(bound, key), error, f'$.{key}')}"
+
+    def _culprit(self, bound: msgspec.Struct, error: Exception) -> str | None:
+        path = re.search(r"at `\$\.(\w+)", str(error)) if isinstance(error, msgspec.ValidationError) else None
+        if path is not None:
+            return path[1]
+        for field in msgspec.structs.fields(self._struct):
             try:
-                _plain.encode(getattr(bound, parameter.name))
-            except (TypeError, ValueError, RecursionError) as cause:
-                return f"argument `{parameter.name}`: {cause}"
-        return str(error)
+                text = _encode(getattr(bound, field.name))
+                msgspec.json.decode(text, type=field.type, dec_hook=decode_hook)
+            except Exception:  # noqa: BLE001 - as above
+                return field.name
+        return None
 
     def _compare(self, bound: msgspec.Struct, decoded: msgspec.Struct) -> None:
-        for key in self._loose:
+        """Raise InvalidInput where an argument would come back different."""
+        for parameter in self._parameters:
+            key = parameter.name
             given, back = getattr(bound, key), getattr(decoded, key)
-            if not same(given, back):
-                raise InvalidInput(
-                    f"{self._name}: argument `{key}`: {given!r:.200} would come back as {back!r:.200}; "
-                    "annotate its type"
-                )
+            is_loose = key in self._loose
+            if (is_loose or back != given) and not same(given, back):
+                what = f"{self._name}: argument `{key}`"
+                refuse_difference(given, back, what, is_strict=is_loose, path=f"$.{key}")
 
     def decode(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the positional and keyword arguments of an input text."""
         try:
             bound = self._decoder.decode(text)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001 - as above
             raise InvalidInput(f"{self._name}: {error}") from None
         if self._direct:
             return msgspec.structs.astuple(bound), {}
@@ -293,7 +238,31 @@ class Signature:
         return tuple(positional), keywords
 
 
-def _annotation(parameter: inspect.Parameter, annotation: Any) -> Any:
+def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise InvalidInput(f"{name}: in its annotations, {error}; {RESOLVE}") from None
+
+
+def _input_struct(name: str, fields: list[tuple[Any, ...]], *, kw_only: bool) -> type[msgspec.Struct]:
+    try:
+        return msgspec.defstruct(f"{name}_input", fields, kw_only=kw_only)
+    except Exception as error:  # noqa: BLE001 - a parameter that is called like a part of the Struct itself
+        raise InvalidInput(f"{name}: {error}; give its parameters names without two underscores in front") from None
+
+
+def _resolved(annotation: Any) -> Any:
+    """Return the annotation, or the one that says the same of values."""
+    if annotation in (typing.NoReturn, typing.Never):
+        return Any
+    return str if annotation is typing.LiteralString else annotation
+
+
+def _annotation(parameter: inspect.Parameter, hint: Any) -> Any:
+    annotation = _resolved(hint)
+    if typing.get_origin(annotation) is typing.Unpack:  # `*args: *tuple[int, str]`, `**kwargs: Unpack[Options]`
+        return typing.get_args(annotation)[0]
     if parameter.kind is parameter.VAR_POSITIONAL:
         return tuple[annotation, ...]
     if parameter.kind is parameter.VAR_KEYWORD:
@@ -304,9 +273,16 @@ def _annotation(parameter: inspect.Parameter, annotation: Any) -> Any:
 
 
 def _default(parameter: inspect.Parameter) -> tuple[Any, ...]:
-    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.default is parameter.empty:
-        return ()
     default = parameter.default
-    if isinstance(default, _ORDERED):
+    if default is parameter.empty:
+        return ()  # of `*args` and `**kwargs` too: those are always bound
+    if type(default) in _FIXED:
         return (default,)
     return (msgspec.field(default_factory=lambda: copy.deepcopy(default)),)
+
+
+def _shown(signature: inspect.Signature) -> str:
+    try:
+        return str(signature)
+    except Exception:  # noqa: BLE001 - the repr of a default is user code
+        return "(...)"
