@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from fanfold.engine.committer import Committer
@@ -14,7 +14,7 @@ from fanfold.model.run import End, NewRun
 from fanfold.store.database import BatchRejected
 from tests.store.bench import new_run
 
-__all__ = ["Desk", "FakeWriter", "completed", "on_a_loop", "turn"]
+__all__ = ["Desk", "FakeWorker", "FakeWriter", "completed", "on_a_loop", "turn"]
 
 
 def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -70,11 +70,12 @@ class Desk:
         self.ids = IdSource(1)
         self.committed: list[Batch] = []
         self.rejected: list[int] = []
+        self.dropped: list[NewRun] = []  # runs that will not be inserted
         self.fatal: list[BaseException] = []
         self.on_committed: Callable[[Batch], None] = lambda batch: None
         self.commits = Committer(
-            self._make_writer, self.clock, self.ids, sequence, self._committed,
-            lambda run_id, error: self.rejected.append(run_id), self.fatal.append,
+            self._make_writer, self.clock, self.ids, sequence, "store.db", self._committed,
+            lambda run_id, error: self.rejected.append(run_id), self.dropped.extend, self.fatal.append,
         )  # fmt: skip
 
     def _make_writer(self, done: Callable[[Batch, Outcome | BaseException], None]) -> FakeWriter:
@@ -101,3 +102,52 @@ class Desk:
 
     def new_ids(self) -> list[int]:
         return [row.id for batch in self.committed for row in batch.new]
+
+
+class FakeWorker:
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+
+    def told(self, kind: str) -> list[Any]:
+        return [what for name, *what in self.heard if name == kind]
+
+    def holds(self, id: int) -> bool:
+        return False
+
+    def held(self) -> set[tuple[int, int]]:
+        return set()
+
+    def lose(self, id: int, epoch: int) -> None:
+        self.heard.append(("lose", id, epoch))
+
+    def on_inserted(self, run: NewRun, now: int) -> None:
+        self.heard.append(("inserted", run.id))
+
+    def on_refused(self, run: NewRun, existing: Any) -> None:
+        self.heard.append(("refused", run.id, existing and existing.id))
+
+    def on_claimed(self, runs: Any) -> None:
+        self.heard.append(("claimed", *(run.id for run in runs)))
+
+    def on_delivered(self, parent_id: int, first_seq: int, ends: Any, told: set[int], now: int) -> None:
+        self.heard.append(("delivered", parent_id, first_seq, *(end.id for end in ends)))
+
+    def on_settled(self, batch: Batch, outcome: Any) -> None:
+        self.heard.append(("settled", batch.number))
+
+    def on_stopping(self, ids: list[int]) -> None:
+        self.heard.append(("stopping", *ids))
+
+    def on_queues(self, queues: Any) -> None:
+        pass
+
+    def on_claimable(self) -> None:
+        self.heard.append(("claimable",))
+
+    def on_dropped(self, runs: Iterable[NewRun]) -> None:
+        self.heard.append(("dropped", *(run.id for run in runs)))
+
+    def on_rejected(self, run_id: int, error: Exception) -> None:
+        self.heard.append(("rejected", run_id))

@@ -8,61 +8,17 @@ from typing import Any
 import pytest
 
 from fanfold.engine.engine import Ended, Engine
+from fanfold.engine.sweeper import EVERY_MS
 from fanfold.engine.writers import drive
 from fanfold.errors import KeyConflict, StoreUnavailable
 from fanfold.model import lifecycle
 from fanfold.model.clock import MAX_AHEAD_MS, VirtualClock
-from fanfold.model.commands import Batch, Block, Cancel, ClaimRequest
+from fanfold.model.commands import Block, Cancel, ClaimRequest
 from fanfold.model.run import WORKFLOW, NewRun
+from fanfold.store.database import BatchRejected, StoreBusy
 from fanfold.store.opening import OpenStore, open_store
-from tests.engine.desk import completed, on_a_loop, turn
+from tests.engine.desk import FakeWorker, completed, on_a_loop, turn
 from tests.store.bench import QUEUE, new_run, timer
-
-
-class FakeWorker:
-    """Writes down what it is told."""
-
-    def __init__(self) -> None:
-        self.heard: list[tuple[Any, ...]] = []
-
-    def told(self, kind: str) -> list[Any]:
-        return [what for name, *what in self.heard if name == kind]
-
-    def holds(self, id: int) -> bool:
-        return False
-
-    def held(self) -> set[tuple[int, int]]:
-        return set()
-
-    def lose(self, id: int, epoch: int) -> None:
-        self.heard.append(("lose", id, epoch))
-
-    def on_inserted(self, run: NewRun, now: int) -> None:
-        self.heard.append(("inserted", run.id))
-
-    def on_refused(self, run: NewRun, existing: Any) -> None:
-        self.heard.append(("refused", run.id, existing and existing.id))
-
-    def on_claimed(self, runs: Any) -> None:
-        self.heard.append(("claimed", *(run.id for run in runs)))
-
-    def on_delivered(self, parent_id: int, first_seq: int, ends: Any, told: set[int], now: int) -> None:
-        self.heard.append(("delivered", parent_id, first_seq, *(end.id for end in ends)))
-
-    def on_settled(self, batch: Batch, outcome: Any) -> None:
-        self.heard.append(("settled", batch.number))
-
-    def on_stopping(self, ids: list[int]) -> None:
-        self.heard.append(("stopping", *ids))
-
-    def on_queues(self, queues: Any) -> None:
-        pass
-
-    def on_claimable(self) -> None:
-        self.heard.append(("claimable",))
-
-    def on_rejected(self, run_id: int, error: Exception) -> None:
-        self.heard.append(("rejected", run_id))
 
 
 @asynccontextmanager
@@ -73,7 +29,8 @@ async def engine(opened: OpenStore | None = None, clock: VirtualClock | None = N
     made.worker = made._listener
     yield made
     if opened is None:
-        await made.close()
+        await made.commits.idle()
+        made.close()
     else:
         await made.commits.idle()
         made.stop()
@@ -285,4 +242,111 @@ async def test_a_cancel_of_a_workflow_is_delivered_with_an_id_of_its_own():
         it.commits.cancel([1])
         await it.commits.idle()
         assert it.worker.told("delivered") == [[1, 1, 2]]
-        assert Cancel(1, 2) == (1, 2)
+        assert Cancel(1, 2) == (1, 2, False)
+
+
+@on_a_loop
+async def test_who_gives_up_a_resume_harms_nobody():
+    async with engine() as it:
+        await inserted(it, new_run(1))
+        asking = asyncio.ensure_future(it.resume(1))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await it.commits.idle()
+        assert await it.start_root(new_run(2)) == 2
+
+
+@on_a_loop
+async def test_who_asks_for_a_resume_that_is_refused_is_told():
+    async with engine() as it:
+        asking = asyncio.ensure_future(it.resume(1))
+        await asyncio.sleep(0)
+        it._on_rejected(1, BatchRejected("planted"))
+        with pytest.raises(StoreUnavailable, match="planted"):
+            await asking
+
+
+@on_a_loop
+async def test_a_child_that_the_store_refuses_is_told_to_the_worker(monkeypatch: pytest.MonkeyPatch):
+    async with engine() as it:
+        root = new_run(1)
+        await inserted(it, root)
+        database = it._opened.writer
+        execute = database.execute
+
+        async def refuse(statement: str, parameters: Any) -> int:
+            if any("poison" in value for value in parameters.values() if isinstance(value, str)):
+                raise BatchRejected("planted")
+            return await execute(statement, parameters)
+
+        monkeypatch.setattr(database, "execute", refuse)
+        await inserted(it, new_run(2, root), new_run(3, root, input='"poison"'))
+        assert (it.worker.told("dropped"), it.worker.told("rejected")) == ([[3]], [[1]])
+
+
+@on_a_loop
+async def test_who_cannot_ask_for_an_end_waits_no_more():
+    async with engine() as it:
+
+        async def fail(id: int) -> Any:
+            raise StoreUnavailable("planted")
+
+        it.queries.outcome = fail
+        with pytest.raises(StoreUnavailable, match="planted"):
+            await it.wait(1)
+        assert it._waiters == {}
+
+
+@on_a_loop
+async def test_a_sweep_that_fails_is_not_the_last(caplog: pytest.LogCaptureFixture):
+    clock = VirtualClock()
+    async with engine(clock=clock) as it:
+        await inserted(it, new_run(1))
+        looked: list[int] = []
+
+        async def fail(owner: int) -> Any:
+            looked.append(owner)
+            raise StoreUnavailable("planted")
+
+        it.queries.held = fail
+        for _ in range(3):
+            clock.move_to(clock.now_ms() + EVERY_MS)
+            await turn()
+    assert len(looked) == 3
+    assert "planted" in caplog.text
+
+
+@on_a_loop
+async def test_what_is_due_is_looked_for_until_it_can_be_read():
+    clock = VirtualClock()
+    opened = drive(open_store("sqlite://"))
+    async with engine(opened, clock) as first:
+        await inserted(first, new_run(1, state=lifecycle.PENDING, delay_ms=1000))
+    async with engine(opened, clock) as second:
+        pending, failures = second.queries.pending_queues, [StoreUnavailable("planted")] * 2
+
+        async def fail() -> Any:
+            if failures:
+                raise failures.pop()
+            return await pending()
+
+        second.queries.pending_queues = fail
+        heard = len(second.worker.told("claimable"))
+        for _ in range(3):
+            clock.move_to(clock.now_ms() + 1000)
+            await turn()
+        assert len(second.worker.told("claimable")) == heard + 1
+    opened.close()
+
+
+@on_a_loop
+async def test_a_start_on_a_store_that_cannot_be_written_says_which_and_why():
+    opened = drive(open_store("sqlite://"))
+
+    async def fail() -> None:
+        raise StoreBusy("database or disk is full")
+
+    opened.writer.begin = fail
+    with pytest.raises(StoreUnavailable, match="cannot start on the store in memory: database or disk is full"):
+        await Engine(opened, VirtualClock()).start(FakeWorker())
+    opened.close()

@@ -1,12 +1,13 @@
 """What the committer does when the database refuses, is busy, or breaks."""
 
 import contextlib
+from typing import Any
 
 import pytest
 
 from fanfold.engine.committer import MAX_ROWS, RETRY_MS
 from fanfold.model import lifecycle
-from fanfold.model.commands import Batch, Cancel, ClaimRequest, Eviction
+from fanfold.model.commands import Batch, Block, Cancel, ClaimRequest, Eviction, Progressed, Retried
 from fanfold.store.database import BatchRejected, StoreBusy
 from tests.engine.desk import Desk, completed, on_a_loop, turn
 
@@ -88,11 +89,110 @@ async def test_a_refused_result_is_reported_so_that_its_run_can_fail():
 
 
 @on_a_loop
-async def test_when_not_even_a_failure_can_be_written_the_engine_stops():
+async def test_a_failure_that_is_refused_is_told_once_and_then_the_engine_stops():
     desk = Desk()
-    desk.commits.end(completed(7, state=lifecycle.FAILED))
+    failed = completed(7, state=lifecycle.FAILED)
+    desk.commits.end(failed)
     await desk.settle(frozenset({7}))
-    assert (desk.rejected, [type(error) for error in desk.fatal]) == ([], [BatchRejected])
+    assert (desk.rejected, desk.fatal) == ([7], [])
+    desk.commits.end(failed)  # what the worker makes of it, which holds nothing of the body's
+    await desk.settle(frozenset({7}))
+    assert (desk.rejected, [type(error) for error in desk.fatal]) == ([7], [BatchRejected])
+
+
+@on_a_loop
+async def test_a_failure_that_was_recorded_after_a_refusal_is_history():
+    desk = Desk()
+    failed = completed(7, state=lifecycle.FAILED)
+    for bad in ({7}, set[int](), {7}):
+        desk.commits.end(failed)
+        await desk.settle(frozenset(bad))
+    assert (desk.rejected, desk.fatal) == ([7, 7], [])
+
+
+@pytest.mark.parametrize(
+    ("verb", "command"),
+    [
+        ("retry", Retried(7, 1, 0, "{}")),
+        ("quarantine", completed(7, state=lifecycle.FAILED)),
+        ("progress", Progressed(7, 1, "{}")),
+        ("evict", Eviction(7, 1, 0)),
+        ("block", Block(7, 1, "why")),
+        ("settle", 7),
+        ("wake", 7),
+        ("resume", 7),
+    ],
+)
+@on_a_loop
+async def test_a_refused_command_of_any_kind_is_the_matter_of_its_run_alone(verb: str, command: Any):
+    desk = Desk()
+    getattr(desk.commits, verb)(command)
+    await turn()
+    desk.writer.answer(BatchRejected("planted"))
+    desk.commits.end(completed(8))
+    await desk.settle()
+    assert (desk.rejected, desk.fatal, len(desk.committed)) == ([7], [], 1)
+
+
+@on_a_loop
+async def test_a_timer_that_cannot_be_dropped_stops_nothing():
+    desk = Desk()
+    desk.commits.drop(7)
+    await turn()
+    desk.writer.answer(BatchRejected("planted"))
+    await desk.settle()
+    assert (desk.rejected, desk.fatal, desk.commits.is_idle) == ([], [], True)
+
+
+@on_a_loop
+async def test_a_text_that_cannot_be_encoded_is_a_refusal():
+    desk = Desk()
+    desk.commits.progress(Progressed(7, 1, "{}"))
+    await turn()
+    desk.writer.answer(UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"))
+    await turn()
+    assert (desk.rejected, desk.fatal) == ([7], [])
+
+
+@on_a_loop
+async def test_the_worker_is_told_of_every_row_that_goes_with_a_refused_one():
+    desk = Desk()
+    parent, other = desk.roots(2)
+    one, bad, three = desk.children(parent, 3)
+    (stranger,) = desk.children(other, 1)
+    desk.commits.spawn([one, bad, stranger, three])
+    await turn()
+    (late,) = desk.children(parent, 1)
+    desk.commits.spawn([late])
+    await desk.settle(frozenset({bad.id}))
+    assert (desk.new_ids(), {row.id for row in desk.dropped}) == ([one.id, stranger.id], {bad.id, three.id, late.id})
+    assert len(desk.dropped) == 3
+
+
+@on_a_loop
+async def test_a_cancel_is_not_forgotten_with_what_its_run_had_asked_for():
+    desk = Desk()
+    desk.commits.progress(Progressed(7, 1, "{}"))
+    await turn()
+    desk.commits.cancel([7])
+    desk.writer.answer(BatchRejected("planted"))
+    await desk.settle()
+    assert [cancel.id for batch in desk.committed for cancel in batch.cancels] == [7]
+
+
+@on_a_loop
+async def test_a_mistake_while_a_refusal_is_told_stops_the_engine():
+    desk = Desk()
+
+    def fail(rows: object) -> None:
+        raise RuntimeError("planted")
+
+    desk.commits._on_dropped = fail
+    desk.commits.spawn(desk.roots(1))
+    await turn()
+    desk.writer.answer(BatchRejected("planted"))
+    await desk.commits.idle()
+    assert [str(error) for error in desk.fatal] == ["planted"]
 
 
 @on_a_loop

@@ -6,6 +6,7 @@ import itertools
 import apsw
 
 from fanfold.engine.writers import drive
+from fanfold.errors import StoreUnavailable
 from fanfold.store.database import BatchRejected, CommitUnknown, Parameters, StoreBusy
 from fanfold.store.opening import OpenStore, migrate
 from fanfold.store.sqlite import SqliteDatabase
@@ -21,6 +22,8 @@ class FaultyDatabase(SqliteDatabase):
         self._connection.deserialize("main", _empty_store())
         self.fault: str | None = None
         self.at_statement = 0
+        self.lost_connections = 0  # how many times more no new connection can be opened
+        self.lost_answers = 0  # how many times more the number of the last batch cannot be read
 
     @property
     def connection(self) -> apsw.Connection:
@@ -54,23 +57,35 @@ class FaultyDatabase(SqliteDatabase):
         return await super().execute(statement, parameters)
 
     async def commit(self) -> None:
-        if self.fault == "not committed, unknown":
-            self.fault = None
+        fault, self.fault = self.fault or "", None
+        if fault.endswith("reopen fails"):
+            self.lost_connections = 1 + self.at_statement
+        if fault.endswith("look-up fails"):
+            self.lost_answers = 1 + self.at_statement
+        if fault.startswith("not committed, unknown"):
             self._connection.execute("ROLLBACK")
             raise CommitUnknown("injected: no answer, and nothing committed")
         await super().commit()
-        if self.fault == "committed, unknown":
-            self.fault = None
+        if fault.startswith("committed, unknown"):
             raise CommitUnknown("injected: no answer, and everything committed")
-        self.fault = None
+
+    async def fetch(self, statement: str, parameters: Parameters) -> str | int | None:
+        if self.lost_answers and "commit_sequence" in statement:
+            self.lost_answers -= 1
+            raise StoreUnavailable("injected: the store cannot be read")
+        return await super().fetch(statement, parameters)
 
     async def reopen(self) -> None:
         """Keep the connection: what is in memory would be gone with it."""
+        if self.lost_connections:
+            self.lost_connections -= 1
+            raise StoreUnavailable("injected: no connection can be opened")
         await self.rollback()
 
     def die(self) -> None:
         """Leave the database as a killed process does."""
         self.fault = None
+        self.lost_connections = self.lost_answers = 0
         drive(self.rollback())
 
 

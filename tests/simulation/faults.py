@@ -9,6 +9,10 @@ DATABASE = (
     "statement refused",
     "not committed, unknown",
     "committed, unknown",
+    "not committed, unknown, and reopen fails",
+    "committed, unknown, and reopen fails",
+    "not committed, unknown, and look-up fails",
+    "committed, unknown, and look-up fails",
 )
 NEED_COMPANY = ("transaction gone", "statement refused")  # alone, such a command fails its run for good
 LOST_REPORT = "a claim or an eviction is not reported"
@@ -32,6 +36,8 @@ class Plan:
             "CHUNK": rng.choice((1, 1_000)),
             "EVERY_MS": rng.choice((50, 500, 30_000)),
             "BODIES_A_TURN": rng.choice((1, 200)),
+            "SUSPECT": rng.choice((1, 2, 1_000_000)),
+            "MOST_CRASHES": 1_000_000,  # crashes here come from outside: no body is to blame
         }
         self.slots = rng.choice((1, 2, 3, 1_000, 1_000))
         self.slowest_commit_s = rng.choice((0.001, 0.01, 0.05))

@@ -99,6 +99,8 @@ class SimLoop(asyncio.AbstractEventLoop):
             self._ready.append(handle)
         return handle
 
+    call_soon_threadsafe = call_soon  # the thread of a sync body runs only while the loop waits for it
+
     def call_later(self, delay, callback, *args, context=None):
         return self.call_at(self.sim_time.now_s + delay, callback, *args, context=context)
 

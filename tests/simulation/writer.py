@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from fanfold.engine.writers import Done, attempt
 from fanfold.model.clock import Clock
 from fanfold.model.commands import Batch, Outcome
+from fanfold.store.database import StoreBusy
 from fanfold.store.store import Store
 from tests.simulation.disk import FaultyDatabase
 from tests.simulation.faults import DATABASE, LOST_REPORT, Plan
@@ -34,6 +35,8 @@ class SimWriter:
         self._watch = watch
         self._loop = asyncio.get_running_loop()
         self.under_way: Batch | None = None
+        self._failed = 0  # tries in a row
+        self._shown: int | None = None  # the last batch of unknown outcome that was there
 
     def submit(self, batch: Batch) -> None:
         self.under_way = batch
@@ -53,7 +56,11 @@ class SimWriter:
         outcome = attempt(self._store, self._clock, batch)
         watch.database.fault = None
         self.under_way = None
-        watch.committed(batch, outcome)
+        self._show(batch, outcome)
+        self._failed = self._failed + 1 if isinstance(outcome, StoreBusy) else 0
+        if self._failed > 1:
+            # A stop in good order gives up on a store that stays like this, and gives back nothing.
+            watch.has_lost_reports = True
         if fault == "crash after the commit":
             watch.crash()
             return
@@ -70,6 +77,18 @@ class SimWriter:
             self._loop.call_later(delay_s, report, batch, outcome)
         else:
             report(batch, outcome)
+
+    def _show(self, batch: Batch, outcome: Outcome | BaseException) -> None:
+        """Have the store checked; a commit that the engine does not know of yet counts from when it is there."""
+        watch = self._watch
+        if batch.unknown is not None:
+            watch.note("UNKNOWN", batch.number, str(outcome))
+            ((last,),) = watch.database.connection.execute("SELECT commit_sequence FROM meta").fetchall()
+            if last == batch.number and last != self._shown:
+                watch.committed(batch, batch.unknown)
+                self._shown = last
+        elif self._shown != batch.number:
+            watch.committed(batch, outcome)
 
     def close(self) -> None:
         """Nothing is left to stop: the loop's death takes what is scheduled along."""

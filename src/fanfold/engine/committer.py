@@ -16,10 +16,22 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from fanfold.engine.trouble import Trouble
 from fanfold.engine.writers import Done, Writer
 from fanfold.model import lifecycle
-from fanfold.model.clock import Clock
-from fanfold.model.commands import Batch, Block, Cancel, ClaimRequest, Eviction, Outcome, Release
+from fanfold.model.clock import Alarm, Clock
+from fanfold.model.commands import (
+    Batch,
+    Block,
+    Cancel,
+    ClaimRequest,
+    Eviction,
+    Outcome,
+    Progressed,
+    Release,
+    Retried,
+    Seal,
+)
 from fanfold.model.ids import IdSource
 from fanfold.model.run import End, NewRun
 from fanfold.store.database import BatchRejected, StoreBusy
@@ -36,17 +48,24 @@ class Committer:
     """Gathers commands, numbers batches, deals with those that are refused."""
 
     def __init__(
-        self, make_writer: Callable[[Done], Writer], clock: Clock, ids: IdSource, sequence: int,
+        self, make_writer: Callable[[Done], Writer], clock: Clock, ids: IdSource, sequence: int, place: str,
         on_committed: Callable[[Batch, Outcome], None], on_rejected: Callable[[int, Exception], None],
-        on_fatal: Callable[[BaseException], None],
+        on_dropped: Callable[[list[NewRun]], None], on_fatal: Callable[[BaseException], None],
     ) -> None:  # fmt: skip
+        """Start behind batch `sequence`; `place` is what people call the store."""
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._ids = ids
         self._number = sequence
         self._on_committed = on_committed
         self._on_rejected = on_rejected
+        self._on_dropped = on_dropped
         self._on_fatal = on_fatal
+        self._trouble = Trouble(place, clock)
+        self._retry: Alarm | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        self._is_impatient = False
+        self._refused: set[int] = set()  # runs of which something was refused, and whose failure is not recorded
         self._writer = make_writer(self._done)
         self._new: deque[NewRun | None] = deque()
         self._new_total = 0
@@ -85,6 +104,22 @@ class Committer:
         """End a run that may have children, at once."""
         self._after_new("ends", end)
 
+    def retry(self, retried: Retried) -> None:
+        """Record a failed attempt that is followed by another one."""
+        self._after_new("retries", retried)
+
+    def quarantine(self, end: End) -> None:
+        """Fail a run that no worker holds, since its processes died."""
+        self._after_new("quarantines", end)
+
+    def seal(self, group_id: int, epoch: int) -> None:
+        """Let a group take no more members from its owner, which runs in this epoch."""
+        self._after_new("seals", Seal(group_id, epoch))
+
+    def progress(self, progressed: Progressed) -> None:
+        """Take note that a run got on."""
+        self._after_new("progress", progressed)
+
     def drop(self, timer_id: int) -> None:
         """Drop a timer."""
         self._after_new("drops", timer_id)
@@ -97,9 +132,9 @@ class Committer:
         """Pause a run, with the reason."""
         self._after_new("blocks", block)
 
-    def release(self, id: int, epoch: int) -> None:
-        """Give a run back that is held in this epoch."""
-        self._after_new("releases", Release(id, epoch))
+    def release(self, id: int, epoch: int, crashes: int = 0) -> None:
+        """Give a run back that is held in this epoch; `crashes` is 1 if its process died."""
+        self._after_new("releases", Release(id, epoch, crashes))
 
     def wake(self, id: int) -> None:
         """Make a workflow out of memory claimable if something was delivered to it."""
@@ -113,10 +148,10 @@ class Committer:
         """Complete a sealed parent if its last child has ended."""
         self._after_new("settles", id)
 
-    def cancel(self, ids: Iterable[int]) -> None:
+    def cancel(self, ids: Iterable[int], *, is_again: bool = False) -> None:
         """Carry out cancel requests; behind the children that were started before."""
         for id in ids:
-            self._after_new("cancels", Cancel(id, self._ids.take()))
+            self._after_new("cancels", Cancel(id, self._ids.take(), is_again))
 
     def claim(self, request: ClaimRequest) -> None:
         """Claim runs."""
@@ -149,9 +184,11 @@ class Committer:
         batch = self._redo.popleft() if self._redo else self._take()
         self._is_busy = True
         self._idle.clear()
-        self._number += 1
-        batch.number = self._number
-        batch.next_id = self._ids.reserved
+        if batch.unknown is None:
+            self._number += 1
+            batch.number = self._number
+            batch.next_id = self._ids.reserved
+        # Otherwise it may be committed under the number that it has, and is looked up before it is applied again.
         self._writer.submit(batch)
 
     def _has_work(self) -> bool:
@@ -184,6 +221,10 @@ class Committer:
             getattr(batch, kind).append(command)
             if isinstance(command, End):
                 room -= _size(command.output or command.error)
+            elif isinstance(command, Retried):
+                room -= _size(command.error)
+            elif isinstance(command, Progressed):
+                room -= _size(command.progress)
             taken += 1
         return batch
 
@@ -191,7 +232,13 @@ class Committer:
         self._is_busy = False
         if self._is_closed:
             return
+        if isinstance(outcome, StoreBusy):
+            self._wait(batch, outcome)
+            return
+        self._trouble.end()
         if isinstance(outcome, Outcome):
+            if self._refused:
+                self._refused.difference_update(end.id for end in batch.ends)
             if self._has_work():
                 # The writer goes on with the next batch while the effects of this one are dealt out.
                 self._flush()
@@ -202,12 +249,7 @@ class Committer:
                 self._fail(error)
                 return
             self._flush()
-        elif isinstance(outcome, StoreBusy):
-            log.warning("the store cannot be written (%s); nothing is lost, trying again every 0.5 s", outcome)
-            self._redo.appendleft(batch)
-            self._is_busy = True
-            self._clock.call_at(self._clock.now_ms() + RETRY_MS, self._again)
-        elif isinstance(outcome, BatchRejected):
+        elif isinstance(outcome, BatchRejected | ValueError):  # or a text that cannot even be encoded
             self._reject(batch, outcome)
         else:
             self._fail(outcome)
@@ -218,34 +260,71 @@ class Committer:
         self._idle.set()
         self._on_fatal(error)
 
+    def _wait(self, batch: Batch, error: StoreBusy) -> None:
+        """Keep a batch that cannot be written now, and try again."""
+        self._trouble.go_on(error)
+        self._redo.appendleft(batch)
+        if self._is_impatient and self._trouble.tries > 1:
+            self._give_up()
+            return
+        self._is_busy = True
+        self._retry = self._clock.call_at(self._clock.now_ms() + RETRY_MS, self._again)
+
     def _again(self) -> None:
+        self._retry = None
         self._is_busy = False
         self._flush()
 
-    def _reject(self, batch: Batch, error: BatchRejected) -> None:
+    def _reject(self, batch: Batch, error: Exception) -> None:
         """Find the command that the database refuses, by halves; the others are committed, in order."""
         parts = batch.split()
         if parts:
             self._redo.extendleft(reversed(parts))
-        elif not batch.runs() or any(end.state != lifecycle.COMPLETED for end in batch.ends):
-            self._fail(error)  # not even a failure can be recorded: the store itself is broken
+        elif self._is_hopeless(batch):
+            self._fail(error)
             return
         else:
-            for run_id in batch.runs():
-                self._forget(run_id)
-                self._on_rejected(run_id, error)
+            try:
+                self._drop(batch, error)
+            except Exception as mistake:  # noqa: BLE001 - a mistake of ours must stop the engine, not hang it
+                self._fail(mistake)
+                return
         self._flush()
 
-    def _forget(self, run_id: int) -> None:
-        """Forget what a run asked for after something of it was refused."""
+    def _is_hopeless(self, batch: Batch) -> bool:
+        """Tell whether the store itself is broken: it refuses a claim, or the failure that we made of a refusal."""
+        if batch.claims or batch.fires_timers:
+            return True
+        return any(end.state != lifecycle.COMPLETED and end.id in self._refused for end in batch.ends)
+
+    def _drop(self, batch: Batch, error: Exception) -> None:
+        """Go on without the only command of a batch, and have the run fail that asked for it."""
+        for timer_id in batch.drops:
+            # Whose it is is not known here; it rings when it is due, and nobody listens.
+            log.error("timer %s: the store refuses that it is dropped: %s", timer_id, error)
+        for run_id in batch.runs():
+            log.error("run %s: the store refuses what was asked on its behalf: %s", run_id, error)
+            self._refused.add(run_id)
+            dropped = [*batch.new, *self._forget(run_id)]
+            if dropped:
+                self._on_dropped(dropped)
+            self._on_rejected(run_id, error)
+
+    def _forget(self, run_id: int) -> list[NewRun]:
+        """Forget what a run asked for after something of it was refused; return the runs that it would have started."""
+        queued = (row for rows in (*(batch.new for batch in self._redo), self._new) for row in rows)
+        dropped = [row for row in queued if row is not None and (row.parent_id or row.id) == run_id]
         for batch in self._redo:
             batch.forget(run_id)
         # Their places stay: what is queued behind rows of other runs must not overtake those.
         self._new = deque(None if row and (row.parent_id or row.id) == run_id else row for row in self._new)
         self._ends = deque(end for end in self._ends if end.id != run_id)
         self._ordered = deque(
-            (place, kind, command) for place, kind, command in self._ordered if getattr(command, "id", None) != run_id
+            (place, kind, command)
+            for place, kind, command in self._ordered
+            if kind == "cancels" or getattr(command, "id", None) != run_id
         )
+        return dropped
 
     @property
     def is_idle(self) -> bool:
@@ -253,13 +332,36 @@ class Committer:
         return self._idle.is_set()
 
     async def idle(self) -> None:
-        """Wait until everything that was asked for is committed."""
+        """Wait until everything that was asked for is committed, or was given up: the engine stops, or `hurry`."""
         while not self._idle.is_set():
             await self._idle.wait()
+
+    def hurry(self, patience_s: float) -> None:
+        """From then on wait no more for a store that cannot be written. One that is only slow is waited for."""
+        if self._patience is None:
+            self._patience = self._loop.call_later(patience_s, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        self._is_impatient = True
+        if self._retry is not None:
+            self._retry.cancel()
+            self._again()  # for the last time
+
+    def _give_up(self) -> None:
+        """Leave what is not committed to the next start."""
+        left = len(self._new) + len(self._ends) + len(self._ordered) + sum(len(batch) for batch in self._redo)
+        self._trouble.give_up(left)
+        self._is_closed = True
+        self._idle.set()
 
     def close(self) -> None:
         """Take no more; a batch that is being committed still is, its effects are not dealt out."""
         self._is_closed = True
+        self._idle.set()
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._patience is not None:
+            self._patience.cancel()
         self._writer.close()
 
 

@@ -7,26 +7,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import NamedTuple, Protocol, TypeVar
 
-from fanfold.engine.committer import Committer
+from fanfold.engine.committer import RETRY_MS, Committer
 from fanfold.engine.sweeper import Sweeper
 from fanfold.engine.timers import Timers
 from fanfold.engine.writers import Done, InlineWriter, ThreadWriter, Writer
 from fanfold.errors import KeyConflict, StoreUnavailable
 from fanfold.model import lifecycle
-from fanfold.model.clock import MAX_AHEAD_MS, Alarm, Clock
+from fanfold.model.clock import MAX_AHEAD_MS, Clock
 from fanfold.model.commands import Batch, Existing, Outcome
 from fanfold.model.ids import IdSource, new_worker_id
-from fanfold.model.run import Claimed, End, NewRun
+from fanfold.model.run import GROUP, MOST_CRASHES, Claimed, End, NewRun, quarantine_text
+from fanfold.store.database import BatchRejected, CommitUnknown, StoreBusy
 from fanfold.store.opening import OpenStore
 from fanfold.store.queries import Queries
-from fanfold.store.store import Store
+from fanfold.store.store import Store, Suspect
 
 log = logging.getLogger("fanfold")
 
+T = TypeVar("T")
 MakeWriter = Callable[[Store, Clock, Done], Writer]
+
+
+class Closed(StoreUnavailable):
+    """The app is closed, what was recorded stays. Open it again, `async with app`, and use app.get(id)."""
 
 
 class Ended(NamedTuple):
@@ -69,6 +75,10 @@ class Listener(Protocol):
         """Hear in which queues something is pending."""
         ...
 
+    def on_suspects(self) -> None:
+        """Hear that there are runs which were at work in one dead process after the other."""
+        ...
+
     def on_claimable(self) -> None:
         """Hear that there may be something to claim."""
         ...
@@ -89,6 +99,10 @@ class Listener(Protocol):
         """Hear that the store refused what was asked on behalf of a run."""
         ...
 
+    def on_dropped(self, runs: Iterable[NewRun]) -> None:
+        """Hear that these will not be inserted, since the store refused one of them or what their parent asked for."""
+        ...
+
 
 class Engine:
     """One engine on one open store."""
@@ -98,50 +112,72 @@ class Engine:
         self.worker_id = new_worker_id()
         self.queries = Queries(opened.reader)
         self.store_id = ""
-        self._delayed: Alarm | None = None
         self._looking: asyncio.Task[None] | None = None
         self._opened = opened
+        self._place = str(opened.path or "in memory")
         self._store = Store(opened.writer, self.worker_id)
         self._make_writer = make_writer or (InlineWriter if opened.is_memory else ThreadWriter)
         self._waiters: dict[int, list[asyncio.Future[Ended]]] = {}
         self._starting: dict[int, asyncio.Future[Existing | None]] = {}
         self._resuming: dict[int, list[asyncio.Future[None]]] = {}
-        self._broken: BaseException | None = None  # why this engine does not go on
+        self._cancelling: dict[int, list[asyncio.Future[None]]] = {}
+        self._over: Callable[[], StoreUnavailable] | None = None  # why this engine does not go on
         self.released = 0  # how many runs a dead process had left running
 
-    async def start(self, listener: Listener) -> None:
-        """Recover what a dead process left, then take commands."""
+    async def start(self, listener: Listener, at_work: Collection[int] = ()) -> None:
+        """Recover what a dead process left, then take commands; its death counts against what was `at_work`."""
         _, self.store_id, next_id, sequence, clock_ms = await self.queries.meta()
         self._check_clock(clock_ms)
         self.clock.catch_up(clock_ms)
         self.ids = IdSource(next_id)
         self._listener = listener
-        recovery = await self._store.recover(sequence + 1, self.clock.now_ms())
+        try:
+            recovery = await self._store.recover(sequence + 1, self.clock.now_ms(), at_work)
+        except (StoreBusy, BatchRejected, CommitUnknown) as error:
+            raise StoreUnavailable(f"cannot start on the store {self._place}: {error}") from None
         self.released = recovery.released
         self.commits = Committer(
             lambda done: self._make_writer(self._store, self.clock, done),
-            self.clock, self.ids, sequence + 1, self._on_committed, self._on_rejected,
-            self._on_fatal,
+            self.clock, self.ids, sequence + 1, self._place, self._on_committed, self._on_rejected,
+            listener.on_dropped, self._on_fatal,
         )  # fmt: skip
         self._timers = Timers(self.clock, self.commits.fire_timers)
         self._timers.set(recovery.next_timer)
+        loop = asyncio.get_running_loop()
+        self._delayed = Timers(self.clock, lambda: self._look_again(loop))
         self._sweeper = Sweeper(self.clock, self.queries, self.commits, self.worker_id, listener)
         for id in recovery.unsettled:
             self.commits.settle(id)
         self.commits.cancel(recovery.flagged)
+        self._deal_with(recovery.suspects)
         await self._wake_delayed()
 
+    def _deal_with(self, suspects: list[Suspect]) -> None:
+        for run in suspects:
+            if run.crashes >= MOST_CRASHES:
+                log.error("run %s is quarantined: %s processes died while it was at work", run.id, run.crashes)
+                error = quarantine_text(run.crashes, run.attempt)
+                end = End(run.id, run.epoch, run.parent_id, lifecycle.target("quarantine"), None, error)
+                self.commits.quarantine(end)
+        if any(run.crashes < MOST_CRASHES for run in suspects):
+            self._listener.on_suspects()
+
     async def _wake_delayed(self) -> None:
-        """Have the worker look now, and again when the next delayed run of an earlier process is due."""
-        self._listener.on_queues(await self.queries.pending_queues())
-        self._listener.on_claimable()
-        due = await self.queries.next_available(self.clock.now_ms())
-        if due is not None:
-            loop = asyncio.get_running_loop()
-            self._delayed = self.clock.call_at(due, lambda: self._look_again(loop))
+        """Have the worker look now, and again when the next delayed run may start."""
+        try:
+            self._listener.on_queues(await self.queries.pending_queues())
+            self._listener.on_claimable()
+            self._delayed.set(await self.queries.next_available(self.clock.now_ms()))
+        except StoreUnavailable as error:
+            log.warning("what is due cannot be looked up, it is tried again: %s", error)
+            self.look_at(self.clock.now_ms() + RETRY_MS)
 
     def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
         self._looking = loop.create_task(self._wake_delayed())
+
+    def look_at(self, when_ms: int) -> None:
+        """Have the worker look when a delayed run may start."""
+        self._delayed.set(when_ms)
 
     def _check_clock(self, written_ms: int) -> None:
         ahead = written_ms - max(self.clock.now_ms(), 0)
@@ -155,7 +191,7 @@ class Engine:
 
     async def start_root(self, run: NewRun) -> int:
         """Insert a root and return its id, or that of the run that holds its key; KeyConflict if the input differs."""
-        self._check_broken()
+        self._check_over()
         future: asyncio.Future[Existing | None] = asyncio.get_running_loop().create_future()
         self._starting[run.id] = future
         self.commits.spawn((run,))
@@ -166,7 +202,7 @@ class Engine:
             key = (run.key or "")[2:]
             raise KeyConflict(
                 f"key {key!r} of {run.name} is taken by run {existing.id}, which has another input; "
-                "use another key, or delete that run",
+                "use another key, or the same input",
                 existing.id,
             )
         return existing.id
@@ -175,19 +211,14 @@ class Engine:
         """Wait until a run has ended."""
         future: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(id, []).append(future)
-        if self._listener.holds(id):
-            # It has not ended: whoever holds it reports that in the callback that forgets it.
-            return await self._await_end(id, future)
-        # Asked after the waiter stands, so that an end between the two is not missed.
-        _, state, output, error = await self.queries.outcome(id)
-        if lifecycle.is_terminal(state) or state == lifecycle.PAUSED:
-            self._forget_waiter(id, future)
-            return Ended(id, state, output, error)
-        return await self._await_end(id, future)
-
-    async def _await_end(self, id: int, future: asyncio.Future[Ended]) -> Ended:
         try:
-            self._check_broken()
+            # Who holds it has not ended it, and reports the end in the callback that forgets it. Otherwise the store is
+            # asked, after the waiter stands, so that an end between the two is not missed.
+            if not self._listener.holds(id):
+                _, state, output, error = await self.queries.outcome(id)
+                if lifecycle.is_terminal(state) or state == lifecycle.PAUSED:
+                    return Ended(id, state, output, error)
+            self._check_over()
             return await future
         finally:
             self._forget_waiter(id, future)
@@ -201,11 +232,23 @@ class Engine:
 
     async def resume(self, root_id: int) -> None:
         """Let the paused runs of a tree try again."""
-        self._check_broken()
+        self._check_over()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._resuming.setdefault(root_id, []).append(future)
         self.commits.resume(root_id)
         await future
+
+    async def cancel(self, id: int) -> None:
+        """Ask a run to end, or its compensation if it was asked before; return when that is recorded."""
+        self._check_over()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._cancelling.setdefault(id, []).append(future)
+        self.commits.cancel((id,), is_again=True)
+        await future
+
+    async def ask(self, question: Callable[[Queries], Awaitable[T]]) -> T:
+        """Return the answer of a read."""
+        return await question(self.queries)
 
     # What was committed --------------------------------------------------------------------------------------------
 
@@ -221,7 +264,7 @@ class Engine:
                 self._resolve(ends)
             if parent_id:
                 listener.on_delivered(parent_id, outcome.first_seq[parent_id], ends, outcome.told, outcome.now)
-        if batch.resumes or batch.blocks:
+        if batch.resumes or batch.blocks or self._cancelling:
             self._tell_who_waits(batch, outcome)
         listener.on_settled(batch, outcome)
         if outcome.stopping:
@@ -239,13 +282,18 @@ class Engine:
                 self._start_outcome(run, outcome)
             elif run.id in outcome.doomed:
                 listener.on_refused(run, None)
-            elif run.state == lifecycle.RUNNING:
+            elif run.state == lifecycle.RUNNING or run.kind == GROUP:
                 listener.on_inserted(run, outcome.now)
 
     def _tell_who_waits(self, batch: Batch, outcome: Outcome) -> None:
         for root_id in batch.resumes:
             for future in self._resuming.pop(root_id, ()):
-                future.set_result(None)
+                if not future.done():  # who asked may have given up
+                    future.set_result(None)
+        for cancel in batch.cancels:
+            for future in self._cancelling.pop(cancel.id, ()):
+                if not future.done():
+                    future.set_result(None)
         for block in batch.blocks:
             if block.id in outcome.blocked:
                 self._resolve([End(block.id, block.epoch, 0, lifecycle.target("block"), None, block.reason)])
@@ -270,39 +318,42 @@ class Engine:
                     future.set_result(Ended(end.id, end.state, end.output, end.error))
 
     def _on_rejected(self, run_id: int, error: Exception) -> None:
-        future = self._starting.pop(run_id, None)
-        if future is not None and not future.done():
-            future.set_exception(StoreUnavailable(f"the store refused the run: {error}"))
+        starting = self._starting.pop(run_id, None)
+        asked = [*self._resuming.pop(run_id, ()), *self._cancelling.pop(run_id, ())]
+        for future in (*([starting] if starting else ()), *asked):
+            if not future.done():
+                future.set_exception(StoreUnavailable(f"the store {self._place} refused the run: {error}"))
         self._listener.on_rejected(run_id, error)
 
     def _on_fatal(self, error: BaseException) -> None:
         """Tell everybody who waits that this engine does not go on; what is committed stays."""
         log.critical("the engine stops: %r", error, exc_info=error)
-        self._broken = error
-        waiting = [*self._waiters.values(), *self._resuming.values()]
+        cause = error if isinstance(error, StoreUnavailable) else repr(error)
+        self._tell_all(lambda: StoreUnavailable(f"the engine has stopped: {cause}"))
+
+    def _tell_all(self, why: Callable[[], StoreUnavailable]) -> None:
+        self._over = self._over or why
+        waiting = [*self._waiters.values(), *self._resuming.values(), *self._cancelling.values()]
         for future in (*self._starting.values(), *(future for those in waiting for future in those)):
             if not future.done():
-                future.set_exception(_stopped(error))
+                future.set_exception(self._over())
 
-    def _check_broken(self) -> None:
+    def _check_over(self) -> None:
         """Refuse what would wait for a commit that never comes."""
-        if self._broken is not None:
-            raise _stopped(self._broken)
+        if self._over is not None:
+            raise self._over()
 
-    async def close(self) -> None:
-        """Commit what was asked for, and close the store."""
-        await self.commits.idle()
-        self.stop()
-        self._opened.close()
+    def close(self) -> None:
+        """Close the store, and tell those who wait. What is not committed, after `commits.idle`, is left."""
+        try:
+            self.stop()
+        finally:
+            self._opened.close()
+            self._tell_all(Closed)
 
     def stop(self) -> None:
         """Take no more commands; what is not committed is left to the next start."""
         self._timers.close()
         self._sweeper.close()
-        if self._delayed is not None:
-            self._delayed.cancel()
+        self._delayed.close()
         self.commits.close()
-
-
-def _stopped(error: BaseException) -> StoreUnavailable:
-    return StoreUnavailable(f"the engine has stopped: {error!r}")

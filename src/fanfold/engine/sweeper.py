@@ -7,12 +7,15 @@ at something old changes nothing.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Protocol
 
 from fanfold.model.clock import Alarm, Clock
 from fanfold.store.queries import Queries
 
 EVERY_MS = 30_000
+
+log = logging.getLogger("fanfold")
 
 
 class Commands(Protocol):
@@ -65,7 +68,14 @@ class Sweeper:
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         self._alarm = None
-        self._sweeping = loop.create_task(self.sweep())
+        self._sweeping = loop.create_task(self._look())
+
+    async def _look(self) -> None:
+        try:
+            await self.sweep()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not have been the last look
+            log.warning("a sweep ended before its time, the next one comes: %s", error)
+            self.arm()
 
     async def sweep(self) -> None:
         """Look once."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 from fanfold.errors import StoreUnavailable
 from fanfold.model.clock import Clock
 from fanfold.model.commands import Batch, Outcome
-from fanfold.store.database import CommitUnknown, StoreBusy
+from fanfold.store.database import BatchRejected, CommitUnknown, StoreBusy
 from fanfold.store.store import Store
 
 T = TypeVar("T")
@@ -38,18 +38,34 @@ async def apply_for_sure(store: Store, clock: Clock, batch: Batch) -> Outcome:
     """Apply a batch, and find out whether it was committed when the database did not say.
 
     A batch that was not committed is sent again; StoreBusy after the third time, so that the engine says so and waits.
+    StoreBusy as well when it cannot be found out now: `batch.unknown` stays set, and the batch must come back under its
+    number, which is looked up before anything else is done.
     """
+    cause = "the store did not say whether it had committed"
     for _ in range(3):
+        if batch.unknown is not None and (outcome := await _look_up(store, batch, cause)) is not None:
+            return outcome
         try:
             return await store.apply(batch, clock.now_ms())
         except CommitUnknown as unknown:
-            try:
-                await store.database.reopen()
-            except StoreUnavailable as error:
-                raise StoreBusy(str(error)) from None
-            if await store.committed_batch() == batch.number and unknown.outcome is not None:
-                return unknown.outcome
-    raise StoreBusy("the store does not say whether it commits")
+            if unknown.outcome is None:
+                raise
+            batch.unknown, cause = unknown.outcome, str(unknown)
+    if (outcome := await _look_up(store, batch, cause)) is not None:
+        return outcome
+    raise StoreBusy(cause)
+
+
+async def _look_up(store: Store, batch: Batch, cause: str) -> Outcome | None:
+    """Return what a batch of unknown outcome did, or None if it was not committed; StoreBusy if that cannot be read."""
+    try:
+        # What the old connection says may be its own transaction, still open.
+        await store.database.reopen()
+        last = await store.committed_batch()
+    except (StoreUnavailable, BatchRejected, StoreBusy) as error:
+        raise StoreBusy(f"{cause}; then: {error}") from None
+    outcome, batch.unknown = batch.unknown, None
+    return outcome if last == batch.number else None
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:

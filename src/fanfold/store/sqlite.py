@@ -11,7 +11,7 @@ from typing import Final, Protocol, cast
 
 import apsw
 
-from fanfold.errors import StoreUnavailable
+from fanfold.errors import FanfoldError, StoreUnavailable
 from fanfold.store.database import BatchRejected, CommitUnknown, Dialect, Parameters, StoreBusy
 
 DIALECT: Final = Dialect(
@@ -29,6 +29,20 @@ DIALECT: Final = Dialect(
 )
 
 _BUSY = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError)
+_BROKEN = (apsw.CorruptError, apsw.NotADBError)
+_FOREIGN = "it looks like a database of something else; give fanfold a file of its own: App(store=), FANFOLD_STORE"
+_ADVICE: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (apsw.FullError, "make room on that disk"),
+    (apsw.ReadOnlyError, "let this user write the file, those beside it (-wal, -shm) and their folder: chmod u+w"),
+    (apsw.CantOpenError, "let this user read and write the file, those beside it (-wal, -shm) and their folder"),
+    (apsw.BusyError, "another program has locked it; end what that one does with it"),
+    (apsw.IOError, "look at the disk: is it full, is it still there, does it fail"),
+    (apsw.CorruptError, "the file is damaged: keep a copy, then restore a backup, or try `sqlite3 FILE .recover`"),
+    (apsw.NotADBError, _FOREIGN),
+    (apsw.SQLError, _FOREIGN),
+)
+_WRITER_WAITS_MS = 1000  # for a lock: then the engine says so, and tries again; longer would hold up a stop
+_READER_WAITS_MS = 5000
 
 
 def library_version() -> str:
@@ -60,7 +74,10 @@ class SqliteDatabase:
     def __init__(self, path: str, *, read_only: bool = False) -> None:
         """Open `path`: a file's path, or a `file:` URI for memory."""
         self._path = path
+        self._name = "in memory" if path.startswith("file:") or path == ":memory:" else path
         self._read_only = read_only
+        self._is_writing = False
+        self._is_closed = False
         self._pid = os.getpid()
         self._connection = self._open()
 
@@ -69,23 +86,30 @@ class SqliteDatabase:
         flags |= apsw.SQLITE_OPEN_READONLY if self._read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         try:
             connection = cast("_Connection", apsw.Connection(self._path, flags=flags))
-            connection.set_busy_timeout(5000)
+            connection.set_busy_timeout(_READER_WAITS_MS)
             if not self._read_only:
                 for pragma in _PRAGMAS:
                     # Consumed at once: apsw runs what follows the first row only when asked for it.
                     connection.execute(f"PRAGMA {pragma}").fetchall()
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         except apsw.Error as error:
-            raise StoreUnavailable(f"cannot open the store {self._path}: {error}") from None
+            raise StoreUnavailable(f"cannot open the store {self._name}: {_explained(error)}") from None
+        if not self._read_only:
+            connection.set_busy_timeout(_WRITER_WAITS_MS)
         return connection
 
     async def begin(self) -> None:
         """Open a transaction that may write."""
+        if self._is_closed:
+            raise self._closed()
         await self.rollback()  # of a transaction whose commit failed, where no new connection could be opened
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except _BUSY as error:
-            raise StoreBusy(str(error)) from None
+            raise StoreBusy(_explained(error)) from None
+        except apsw.Error as error:
+            raise self._unavailable("write", error) from None
+        self._is_writing = True
 
     async def commit(self) -> None:
         """Write the transaction to the disk."""
@@ -93,10 +117,13 @@ class SqliteDatabase:
             self._connection.execute("COMMIT")
         except apsw.Error as error:
             # Whether the last page reached the disk is not known here; the batch number says so after a reopen.
-            raise CommitUnknown(str(error)) from None
+            raise CommitUnknown(_explained(error)) from None
+        finally:
+            self._is_writing = False
 
     async def rollback(self) -> None:
         """Undo the transaction, unless SQLite already has."""
+        self._is_writing = False
         if self._connection.in_transaction:
             with contextlib.suppress(apsw.Error):
                 self._connection.execute("ROLLBACK")
@@ -108,24 +135,37 @@ class SqliteDatabase:
             raise BatchRejected("the transaction is gone")
         try:
             self._connection.execute(statement, parameters)
-        except _BUSY as error:
-            raise StoreBusy(str(error)) from None
         except apsw.Error as error:
-            raise BatchRejected(str(error)) from None
+            raise self._refused(error) from None
         return self._connection.changes()
 
     async def fetch(self, statement: str, parameters: Parameters) -> str | int | None:
-        """Return the only value of the first row."""
+        """Return the only value of the first row. Outside a transaction it is a person who asks: StoreUnavailable."""
         try:
             row = self._connection.execute(statement, parameters).fetchone()
-        except _BUSY as error:
-            raise StoreBusy(str(error)) from None
         except apsw.Error as error:
-            raise BatchRejected(str(error)) from None
+            raise (self._refused(error) if self._is_writing else self._unavailable("read", error)) from None
         value = row[0] if row else None
         if value is not None and not isinstance(value, str | int):
             raise TypeError(f"a statement returned {value!r}")
         return value
+
+    def _refused(self, error: apsw.Error) -> FanfoldError:
+        """Return what came of a statement of a transaction: busy, refused, or that the file itself is broken."""
+        if isinstance(error, _BUSY):
+            return StoreBusy(_explained(error))
+        return self._unavailable("use", error) if isinstance(error, _BROKEN) else BatchRejected(str(error))
+
+    def _unavailable(self, verb: str, error: apsw.Error) -> StoreUnavailable:
+        if self._is_closed:
+            return self._closed()
+        return StoreUnavailable(f"cannot {verb} the store {self._name}: {_explained(error)}")
+
+    def _closed(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"the store {self._name} is closed with the app that had it open. Open it again, `async with app`, "
+            "and use app.get(id)"
+        )
 
     def script(self, text: str) -> None:
         """Run a migration: several statements, within the open transaction."""
@@ -134,6 +174,7 @@ class SqliteDatabase:
     async def reopen(self) -> None:
         """Close the connection and open a new one."""
         old, self._connection = self._connection, self._open()
+        self._is_writing = False
         # Only now: the last connection to a store in memory takes the store along.
         with contextlib.suppress(apsw.Error):
             old.close(True)
@@ -142,10 +183,17 @@ class SqliteDatabase:
         """Write the log back into the file, shorten it, and close."""
         if self._pid != os.getpid():
             return  # a fork: closing here would drop the locks of the process that owns the store
+        self._is_closed = True
         with contextlib.suppress(apsw.Error):
             if not self._read_only:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self._connection.close(True)
+
+
+def _explained(error: apsw.Error) -> str:
+    """Return SQLite's own words, and what can be done about it."""
+    advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), None)
+    return f"{error} ({advice})" if advice else str(error)
 
 
 _PRAGMAS: Final = (
