@@ -1,15 +1,16 @@
 """A store on a bench: opened by its URL, driven one batch at a time by a clock that moves only when told."""
 
 import itertools
+from collections.abc import Collection
 from typing import Any
 
 from fanfold.engine.writers import drive
 from fanfold.model import lifecycle
-from fanfold.model.commands import Batch, Cancel, ClaimRequest, Eviction, Outcome
+from fanfold.model.commands import Batch, Cancel, ClaimRequest, Eviction, Outcome, Progressed, Release, Retried
 from fanfold.model.run import TASK, TIMER, TIMER_NAME, End, NewRun
 from fanfold.store.opening import open_store
 from fanfold.store.queries import Queries
-from fanfold.store.store import Store
+from fanfold.store.store import Recovery, Store
 
 OWNER = 77
 QUEUE = "default"
@@ -66,9 +67,13 @@ class Bench:
         self.number += 1
         return drive(self.store.apply(Batch(number=self.number, **kinds), self.now))
 
-    def recover(self):
+    def recover(self, *at_work: NewRun) -> Recovery:
+        """Do what an engine does first, after a death while these were at work."""
+        return self.recover_ids([row.id for row in at_work])
+
+    def recover_ids(self, at_work: Collection[int]) -> Recovery:
         self.number += 1
-        return drive(self.store.recover(self.number, self.now))
+        return drive(self.store.recover(self.number, self.now, at_work))
 
     def run(self, parent: NewRun | None = None, **fields: Any) -> NewRun:
         """Make a row with a fresh id, not inserted."""
@@ -110,8 +115,41 @@ class Bench:
     def claim(self, *names: str, most: int = 10, queue: str = QUEUE) -> Outcome:
         return self.apply(claims=[ClaimRequest(queue, names or ("work",), most)])
 
+    def requests(self) -> list[ClaimRequest]:
+        return [ClaimRequest(QUEUE, ("work",), 10)]
+
+    def requests_to_cancel(self, *rows: NewRun) -> list[Cancel]:
+        return [Cancel(row.id, next(self.ids)) for row in rows]
+
+    def claim_of(self, *rows: NewRun, most: int = 10) -> Outcome:
+        """Claim just these."""
+        return self.apply(claims=[ClaimRequest(None, ("work",), most, tuple(row.id for row in rows))])
+
+    def claim_suspect(self, *names: str) -> Outcome:
+        return self.apply(claims=[ClaimRequest(None, names or ("work",), 1)])
+
+    def release(self, row: NewRun, *, epoch: int = 1, crashes: int = 0) -> Outcome:
+        return self.apply(releases=[Release(row.id, epoch, crashes)])
+
+    def retry(self, *rows: NewRun, epoch: int = 1, delay_ms: int = 0) -> Outcome:
+        """An attempt of each of `rows` failed."""
+        return self.apply(retries=[Retried(row.id, epoch, delay_ms, f'"failed {row.id}"') for row in rows])
+
+    def report(self, row: NewRun, progress: str | None = None, *, epoch: int = 1) -> Outcome:
+        """A body says how far it is."""
+        return self.apply(progress=[Progressed(row.id, epoch, progress)])
+
+    def quarantine(self, *rows: NewRun, epoch: int = 1) -> Outcome:
+        return self.apply(quarantines=[self.end_of(row, lifecycle.FAILED, epoch=epoch) for row in rows])
+
+    def suspect(self, parent: NewRun | None = None, crashes: int = 2, **fields: Any) -> NewRun:
+        """Insert a run whose process died so many times while it was at work; it is pending, in epoch 2."""
+        row = self.started(parent, **fields)
+        self.release(row, crashes=crashes)
+        return row
+
     def cancel(self, *rows: NewRun) -> Outcome:
-        return self.apply(cancels=[Cancel(row.id, next(self.ids)) for row in rows])
+        return self.apply(cancels=self.requests_to_cancel(*rows))
 
     # What is there -------------------------------------------------------------------------------------------------
 
@@ -121,6 +159,10 @@ class Bench:
         cursor = self.opened.writer._connection.cursor()
         cursor.exec_trace = lambda it, _sql, _bound: names.extend(c[0] for c in it.get_description()) or True
         return [dict(zip(names, row, strict=True)) for row in cursor.execute(text, parameters)]
+
+    def change(self, text: str) -> None:
+        """Change the tables past the store."""
+        self.opened.writer._connection.execute(text)
 
     def row(self, run: NewRun | int) -> dict[str, Any]:
         (row,) = self.sql("SELECT * FROM runs WHERE id = :id", id=run if isinstance(run, int) else run.id)
@@ -132,6 +174,10 @@ class Bench:
     def parent(self, run: NewRun) -> dict[str, Any]:
         (row,) = self.sql("SELECT * FROM parents WHERE id = :id", id=run.id)
         return row
+
+    def attempts(self, run: NewRun) -> list[tuple[int, int, str]]:
+        """Return (attempt, when it failed, error) of each attempt that was followed by another one."""
+        return drive(self.queries.attempts(run.id))
 
     def count(self, what: str = "runs") -> int:
         return self.sql(f"SELECT count(*) AS n FROM {what}")[0]["n"]

@@ -44,8 +44,23 @@ INVARIANTS = {
         SELECT c.id FROM runs c JOIN runs p ON p.id = c.parent_id
         WHERE p.state = 'completed' AND c.finished_at IS NULL""",
     "8: whoever was claimed has an attempt and an epoch": """
-        SELECT id FROM runs WHERE (attempt > 0) <> (started_at IS NOT NULL) OR attempt > 1
+        SELECT id FROM runs WHERE (attempt > 0) <> (started_at IS NOT NULL) OR attempt > epoch + 1
           OR (state = 'running' AND epoch < 1)""",
+    "8: all attempts but the one at hand have failed, and are recorded from 1 on": """
+        SELECT r.id FROM runs r LEFT JOIN (
+          SELECT run_id, count(*) AS failed, min(attempt) AS first, max(attempt) AS last FROM attempts GROUP BY run_id
+        ) a ON a.run_id = r.id
+        WHERE coalesce(a.failed, 0) <> max(r.attempt - 1, 0) OR a.first <> 1 OR a.last <> a.failed""",
+    "8: an attempt was made by a run, after it started and before it ended": """
+        SELECT a.run_id FROM attempts a LEFT JOIN runs r ON r.id = a.run_id
+        WHERE r.id IS NULL OR a.finished_at NOT BETWEEN r.started_at AND coalesce(r.finished_at, a.finished_at)""",
+    "8: timers and events have no attempts": """
+        SELECT a.run_id FROM attempts a JOIN runs r ON r.id = a.run_id WHERE r.kind IN ('timer', 'event')""",
+    "9: crashes are never negative": """
+        SELECT id FROM runs WHERE crashes < 0""",
+    "9: a body that returned is no suspect": """
+        SELECT p.id FROM parents p JOIN runs r ON r.id = p.id
+        WHERE p.sealed = 1 AND r.state = 'waiting' AND r.crashes <> 0""",
     "12: consumed is at most delivered": """
         SELECT id FROM parents WHERE consumed > delivered""",
     "12: a workflow that left memory has seen everything": """

@@ -4,12 +4,13 @@
 the order in which they were asked for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from fanfold.model import lifecycle
-from fanfold.model.commands import Batch, Cancel, ClaimRequest
-from fanfold.model.run import EVENT, TASK, TIMER, WORKFLOW, End, NewRun
+from fanfold.model.commands import Batch, Cancel, ClaimRequest, Progressed, Release, Retried
+from fanfold.model.run import EVENT, MOST_CRASHES, SUSPECT, TASK, TIMER, WORKFLOW, End, NewRun
 from tests.store.bench import OWNER
 
 
@@ -36,6 +37,8 @@ class ModelRun:
     cancel_requested_at: int | None = None
     finished_at: int | None = None
     blocked: str | None = None
+    progress: str | None = None
+    started_at: int | None = None
     output: str | None = None
     error: str | None = None
 
@@ -64,12 +67,13 @@ class Expected:
 
     ended: dict[int, list[int]] = field(default_factory=dict)
     first_seq: dict[int, int] = field(default_factory=dict)
-    claimed: list[int] = field(default_factory=list)
+    claimed: list[tuple[int, ...]] = field(default_factory=list)  # id, epoch, attempt, crashes, has_children
     filled: list[ClaimRequest] = field(default_factory=list)
     refused: dict[int, int | None] = field(default_factory=dict)
     doomed: set[int] = field(default_factory=set)
     blocked: set[int] = field(default_factory=set)
     lost: set[int] = field(default_factory=set)
+    retried: set[int] = field(default_factory=set)
     returned: set[int] = field(default_factory=set)
     evicted: set[int] = field(default_factory=set)
     woken: bool = False
@@ -84,20 +88,25 @@ class Model:
     def __init__(self) -> None:
         self.runs: dict[int, ModelRun] = {}
         self.parents: dict[int, ModelParent] = {}
+        self.attempts: dict[tuple[int, int], tuple[int, str]] = {}
+        self.failed: set[tuple[int, int]] = set()  # run and epoch of each of these
 
     def apply(self, batch: Batch, now: int) -> Expected:
         self.now, self.expected = now, Expected()
         self._insert(batch.new)
         for claim in batch.claims:
             self._claim(claim)
+        self._note_progress(batch.progress)
         self._drop(batch.drops)
         self._return(batch.returns)
         self._end(batch.ends, "complete")
+        self._retry(batch.retries)
         if batch.fires_timers:
             due = sorted(
                 (run for run in self.timers() if run.available_at <= now), key=lambda r: (r.available_at, r.id)
             )
             self._end([End(run.id, run.epoch, run.parent_id, lifecycle.COMPLETED) for run in due[:1000]], "fire")
+        self._end(batch.quarantines, "quarantine")
         self._end(self._settled(batch.settles), "settle")
         self._evict(batch)
         for id, epoch, reason in batch.blocks:
@@ -106,13 +115,7 @@ class Model:
         for id, epoch, _ in batch.blocks:
             if (run := self.runs.get(id)) and run.state == lifecycle.PAUSED and run.epoch == epoch:
                 self.expected.blocked.add(id)
-        for id, epoch in batch.releases:
-            if run := self.held(id, epoch):
-                self._to_pending(run)
-                run.epoch += 1
-        # A request that went to whoever no longer holds the run is carried out anew.
-        released = [self.runs[id] for id in sorted({release.id for release in batch.releases} & self.runs.keys())]
-        self.expected.flagged += [run.id for run in released if run.cancel_requested_at is not None]
+        self._release(batch.releases)
         for run in self.runs.values():
             if run.state == lifecycle.PAUSED and run.root_id in batch.resumes:
                 self._to_pending(run)
@@ -121,16 +124,20 @@ class Model:
         self.expected.woken |= bool(batch.cancels)
         return self.expected
 
-    def recover(self, now: int) -> tuple[int, list[int], int | None]:
-        """Return how many runs were released, the flagged ones, and when the next timer is due."""
+    def recover(self, now: int, at_work: Collection[int]) -> tuple[object, ...]:
+        """Return how many runs were released, the flagged ones, the suspects, and when the next timer is due."""
         self.now = now
         held = [run for run in self.runs.values() if run.state == lifecycle.RUNNING]
         for run in held:
             self._to_pending(run)
             run.epoch += 1
-            run.crashes += 1
+        pending = [run for _, run in sorted(self.runs.items()) if run.state == lifecycle.PENDING]
+        for run in pending:
+            run.crashes += run.id in at_work
+        found = [run for run in pending if run.crashes >= SUSPECT]
+        suspects = [(run.id, run.epoch, run.parent_id, run.attempt, run.crashes) for run in found]
         flagged = [id for id, run in sorted(self.runs.items()) if run.cancel_requested_at and not run.finished_at]
-        return len(held), flagged, self.next_timer()
+        return len(held), flagged, suspects, self.next_timer()
 
     # Looking -------------------------------------------------------------------------------------------------------
 
@@ -192,6 +199,7 @@ class Model:
             row.id, row.root_id, row.parent_id, row.key, row.kind, row.name,
             lifecycle.RUNNING if started else lifecycle.PENDING, row.queue, row.priority, self.now + row.delay_ms,
             row.compensates, started, started, 0, OWNER if started else None, None, cancel_requested_at,
+            started_at=self.now if started else None,
         )  # fmt: skip
         if row.parent_id:
             parent = self.parents.setdefault(row.parent_id, ModelParent(row.parent_id))
@@ -204,23 +212,64 @@ class Model:
         return bool(run.compensates) or not self._is_under_cancel(run)
 
     def _claim(self, claim: ClaimRequest) -> None:
-        ready = [
-            run for run in self.runs.values()
-            if run.state == lifecycle.PENDING and run.queue == claim.queue and run.available_at <= self.now
-            and run.name in claim.names and (run.cancel_requested_at is None or run.has_started)
-        ]  # fmt: skip
-        ready.sort(key=lambda run: (claim.names.index(run.name), -run.priority, run.available_at, run.id))
-        found = ready[: claim.most]
+        found = self._claimable(claim)[: claim.most]
         taken = [run for run in found if self._may_start(run)]
         for run in found:
             if run not in taken:
                 run.cancel_requested_at = self.now
                 self.expected.flagged.append(run.id)
         for run in taken:
-            run.state, run.owner, run.epoch, run.attempt = lifecycle.RUNNING, OWNER, run.epoch + 1, 1
-        self.expected.claimed += [run.id for run in taken]
+            run.state, run.owner, run.epoch, run.attempt = lifecycle.RUNNING, OWNER, run.epoch + 1, max(run.attempt, 1)
+            run.started_at = run.started_at or self.now
+            has_children = int(run.id in self.parents)
+            self.expected.claimed.append((run.id, run.epoch, run.attempt, run.crashes, has_children))
         if len(found) == claim.most:
             self.expected.filled.append(claim)
+
+    def _claimable(self, claim: ClaimRequest) -> list[ModelRun]:
+        due = [run for run in self.runs.values() if run.state == lifecycle.PENDING and run.available_at <= self.now]
+        ready = sorted((run for run in due if run.cancel_requested_at is None or run.has_started), key=lambda r: r.id)
+        clean = [run for run in ready if run.crashes < SUSPECT]
+        if claim.ids:
+            return [run for run in clean if run.id in claim.ids]
+        if claim.queue is None:
+            suspects = [run for run in ready if SUSPECT <= run.crashes < MOST_CRASHES and run.name in claim.names]
+            return sorted(suspects, key=lambda run: run.available_at)[:1]
+        wanted = [run for run in clean if run.queue == claim.queue and run.name in claim.names]
+        return sorted(wanted, key=lambda run: (claim.names.index(run.name), -run.priority, run.available_at))
+
+    def _note_progress(self, progress: Iterable[Progressed]) -> None:
+        for id, epoch, text in progress:
+            if run := self.held(id, epoch):
+                run.crashes, run.progress = 0, run.progress if text is None else text
+
+    def _retry(self, retries: list[Retried]) -> None:
+        for id, epoch, delay_ms, error in retries:
+            if run := self.held(id, epoch):
+                self.attempts[id, run.attempt] = self.now, error
+                self.failed.add((id, epoch))
+                self._to_pending(run)
+                run.attempt, run.crashes, run.available_at = run.attempt + 1, 0, self.now + delay_ms
+        # What is sent again is told that it was accepted, for as long as nobody has claimed the run.
+        self.expected.retried = {
+            id for id, epoch, *_ in retries
+            if (id, epoch) in self.failed and (self.runs[id].state, self.runs[id].epoch) == (lifecycle.PENDING, epoch)
+        }  # fmt: skip
+        self.expected.lost |= {retry.id for retry in retries} - self.expected.retried
+        self._ask_again(self.expected.retried)
+
+    def _release(self, releases: list[Release]) -> None:
+        for id, epoch, crashes in releases:
+            if run := self.held(id, epoch):
+                self._to_pending(run)
+                run.epoch += 1
+                run.crashes += crashes
+        self._ask_again({release.id for release in releases})
+
+    def _ask_again(self, ids: Collection[int]) -> None:
+        """A request that went to whoever no longer holds the run is carried out anew."""
+        there = [self.runs[id] for id in sorted(ids) if id in self.runs]
+        self.expected.flagged += [run.id for run in there if run.cancel_requested_at is not None]
 
     def _drop(self, drops: Iterable[int]) -> None:
         owners = set()
@@ -240,6 +289,7 @@ class Model:
             run, parent = self.held(end.id, end.epoch), self.parents.get(end.id)
             if run and parent and parent.open:
                 run.state, run.owner, run.output, parent.sealed = lifecycle.WAITING, None, end.output, 1
+                run.crashes = 0
                 self.expected.returned.add(end.id)
             else:
                 at_once.append(end)
@@ -279,12 +329,12 @@ class Model:
             run.seq = parent.delivered
         self.expected.first_seq.setdefault(end.parent_id, run.seq or 1)
 
-    def _ask_children(self, ids: list[int]) -> None:
+    def _ask_children(self, ids: list[int], *, compensation: bool = False) -> None:
         flagged = [
             run
             for id in ids
             for run in self.open_children(id)
-            if run.cancel_requested_at is None and not run.compensates
+            if run.cancel_requested_at is None and bool(run.compensates) == compensation and run.kind != EVENT
         ]
         for run in flagged:
             run.cancel_requested_at = self.now
@@ -309,23 +359,25 @@ class Model:
                 if parent:
                     parent.consumed = consumed
 
-    def _cancel(self, cancels: Iterable[Cancel]) -> None:
+    def _cancel(self, cancels: Sequence[Cancel]) -> None:
         ends: dict[str, list[End]] = {}
-        events: list[tuple[int, ModelRun]] = []
-        for id, event_id in cancels:
+        events: list[tuple[int, ModelRun, int]] = []
+        known = self.runs.keys() & {cancel.id for cancel in cancels if cancel.is_again}
+        again = sorted(id for id in known if self.runs[id].cancel_requested_at is not None)
+        for id, event_id, _ in cancels:
             run = self.runs.get(id)
             if run is None or run.finished_at:
                 continue
             run.cancel_requested_at = run.cancel_requested_at or self.now
-            parent = self.parents.get(id)
             if run.state == lifecycle.PAUSED:
                 event = "cancel_paused"
-            elif run.state == lifecycle.WAITING and parent and parent.sealed:
+            elif run.state == lifecycle.WAITING and id in self.parents and self.parents[id].sealed:
                 event = "abandon"
             elif run.state == lifecycle.PENDING and not run.has_started:
                 event = "cancel"
             elif run.kind == WORKFLOW:
-                events.append((event_id, run))
+                told = sum(child.kind == EVENT and child.parent_id == id for child in self.runs.values())
+                events.append((event_id, run, 1 + told * (id in again)))
                 continue
             else:
                 assert run.kind == TASK
@@ -335,11 +387,9 @@ class Model:
         for event, rows in ends.items():
             self._end(rows, event)
         told = []
-        for event_id, run in events:
-            row = NewRun(
-                event_id, run.root_id, run.id, run.epoch, 0, "x:1", EVENT, "cancel", 0, None, lifecycle.PENDING,
-                compensates=1,
-            )  # fmt: skip
+        for event_id, run, number in events:
+            fields: Any = (event_id, run.root_id, run.id, run.epoch, 0, f"x:{number}", EVENT, "cancel", 0, None)
+            row = NewRun(*fields, lifecycle.PENDING, compensates=1)
             if not self._holder(row):
                 self._add(row)
                 self.expected.told.add(event_id)
@@ -347,3 +397,4 @@ class Model:
         # A pending workflow was passed over while only its parent was asked to cancel.
         self.expected.woken |= bool(told)
         self._end(told, "fire")
+        self._ask_children(again, compensation=True)

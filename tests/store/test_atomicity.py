@@ -10,7 +10,7 @@ from fanfold.engine.writers import apply_for_sure, drive
 from fanfold.errors import StoreUnavailable
 from fanfold.model import lifecycle
 from fanfold.model.clock import VirtualClock
-from fanfold.model.commands import Batch, Release
+from fanfold.model.commands import Batch, Progressed, Release, Retried
 from fanfold.model.run import NewRun
 from fanfold.store.database import BatchRejected, CommitUnknown, StoreBusy
 from fanfold.store.store import Store
@@ -21,7 +21,7 @@ BIG = '"' + "x" * 20_000 + '"'
 
 
 def everything(bench: Bench) -> list[list[dict[str, object]]]:
-    return [bench.sql(f"SELECT * FROM {table}") for table in ("runs", "parents", "meta")]
+    return [bench.sql(f"SELECT * FROM {table}") for table in ("runs", "parents", "attempts", "meta")]
 
 
 @contextmanager
@@ -70,10 +70,10 @@ def test_after_the_transaction_is_gone_no_statement_is_run_alone(bench: Bench):
     assert bench.state(1) == lifecycle.RUNNING
 
 
-@pytest.mark.parametrize("nth", range(1, 9))
+@pytest.mark.parametrize("nth", range(1, 13))
 def test_a_statement_that_fails_takes_the_whole_batch_with_it(bench: Bench, nth: int):
     parent, other = bench.started(), bench.started()
-    children = bench.children(parent, 2)
+    *children, again = bench.children(parent, 3)
     before = everything(bench)
     faulty = FaultyDatabase(bench.opened.writer)
     seen: list[str] = []
@@ -89,6 +89,8 @@ def test_a_statement_that_fails_takes_the_whole_batch_with_it(bench: Bench, nth:
         new=[bench.run(parent), bench.run(other)],
         returns=[bench.end_of(other)],
         ends=[bench.end_of(child, lifecycle.FAILED) for child in children],
+        progress=[Progressed(again.id, 1, "1")],
+        retries=[Retried(again.id, 1, 0, '"failed"')],
         releases=[Release(parent.id, 1)],
     )
     with pytest.raises(BatchRejected, match="planted"):

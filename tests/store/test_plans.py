@@ -20,6 +20,9 @@ WALKS = {
     "read_meta": "one row",
     "write_meta": "one row",
     "list_runs": "a page from the newest on, by primary key",
+    "count_runs": "for the doctor, who says how many there are of each",
+    "move_pending": "for the doctor, once, after a clock was wrong",
+    "set_clock": "one row",
 }
 
 # statement -> what its plan must name
@@ -29,9 +32,17 @@ PLANS = {
     "find_by_key": ["SEARCH r USING INDEX runs_identity (parent_id=? AND key=? AND name=?)"],
     "top_priority": ["SEARCH runs USING COVERING INDEX runs_claimable (queue=? AND name=?"],
     "claimable": ["SEARCH runs USING INDEX runs_claimable (queue=? AND name=? AND priority=? AND available_at<?)"],
+    "claimable_of": ["SEARCH runs USING INTEGER PRIMARY KEY"],
+    "claimable_suspect": ["SEARCH runs USING INDEX runs_suspect (crashes>? AND crashes<?)"],
+    "find_suspects": ["SEARCH runs USING INDEX runs_suspect (crashes>?)"],
     "claim": ["SEARCH runs USING INTEGER PRIMARY KEY"],
     "read_claimed": ["SEARCH r USING INTEGER PRIMARY KEY", "SEARCH p USING INTEGER PRIMARY KEY"],
     "lock_parents": ["SEARCH p USING INTEGER PRIMARY KEY", "SEARCH r USING INTEGER PRIMARY KEY"],
+    "note_progress": ["SEARCH runs USING INTEGER PRIMARY KEY"],
+    "record_attempts": ["SEARCH r USING INTEGER PRIMARY KEY"],
+    "retry_runs": ["SEARCH runs USING INTEGER PRIMARY KEY"],
+    "find_retried": ["SEARCH r USING INTEGER PRIMARY KEY"],
+    "read_attempts": ["SEARCH attempts USING INDEX attempts_identity (run_id=?)"],
     "end_run": ["SEARCH runs USING INTEGER PRIMARY KEY", "SEARCH p USING INTEGER PRIMARY KEY"],
     "end_runs": [
         "SEARCH runs USING INTEGER PRIMARY KEY",
@@ -61,9 +72,12 @@ PLANS = {
     "find_flagged": ["SEARCH r USING INTEGER PRIMARY KEY"],
     "release": ["SEARCH runs USING INTEGER PRIMARY KEY"],
     "release_all": ["runs_held"],
+    "accuse": ["SEARCH runs USING INTEGER PRIMARY KEY"],
     "held": ["SEARCH runs USING COVERING INDEX runs_held (owner=?)"],
     "read_run": ["SEARCH runs USING INTEGER PRIMARY KEY"],
     "read_counts": ["SEARCH parents USING INTEGER PRIMARY KEY", "runs_held"],
+    "walk_children": ["SEARCH runs USING INTEGER PRIMARY KEY (rowid>?)"],
+    "count_children": ["SEARCH runs USING INDEX runs_identity (parent_id=?)"],
     "find_root": ["SEARCH runs USING INDEX runs_roots (name=? AND digest=?)"],
     "find_key": ["SEARCH runs USING COVERING INDEX runs_identity (parent_id=? AND key=? AND name=?)"],
     "resume": ["SEARCH runs USING COVERING INDEX runs_paused (root_id=?)"],
@@ -92,7 +106,10 @@ def test_a_hot_statement_uses_what_was_made_for_it(bench: Bench, name: str):
         assert any(wanted in step for step in steps), f"{name} has {steps}, not {wanted}"
 
 
-@pytest.mark.parametrize("name", ["claimable", "due_timers", "read_deliveries", "read_children", "find_root"])
+@pytest.mark.parametrize(
+    "name",
+    ["claimable", "claimable_of", "due_timers", "read_deliveries", "read_children", "read_attempts", "find_root"],
+)
 def test_a_page_is_read_in_order_without_sorting(bench: Bench, name: str):
     assert not [step for step in plan(bench, name) if "TEMP B-TREE" in step]
 

@@ -4,7 +4,8 @@ import pytest
 
 from fanfold.model import lifecycle
 from fanfold.model.commands import Block, Release
-from fanfold.model.run import WORKFLOW
+from fanfold.model.run import SUSPECT, WORKFLOW, NewRun
+from fanfold.store.store import Suspect
 from tests.store.bench import Bench
 
 
@@ -14,7 +15,7 @@ def test_recovery_releases_everything_that_ran_with_a_higher_epoch(bench: Bench)
     bench.now += 3
     assert bench.recover().released == 1
     row = bench.row(running)
-    assert (row["state"], row["owner"], row["epoch"], row["crashes"]) == (lifecycle.PENDING, None, 2, 1)
+    assert (row["state"], row["owner"], row["epoch"], row["crashes"]) == (lifecycle.PENDING, None, 2, 0)
     assert (row["attempt"], row["available_at"]) == (1, bench.now)
     assert (bench.row(pending)["epoch"], bench.row(pending)["crashes"]) == (0, 0)
 
@@ -30,18 +31,74 @@ def test_the_dead_process_can_write_nothing_any_more(bench: Bench):
 
 
 def test_a_recovered_run_is_claimed_with_its_attempt_and_its_crashes(bench: Bench):
-    bench.started()
-    bench.recover()
+    run = bench.started()
+    bench.recover(run)
     (claimed,) = bench.claim().claimed
     assert (claimed.epoch, claimed.attempt, claimed.crashes) == (3, 1, 1)
 
 
-def test_crashes_add_up(bench: Bench):
+def test_only_what_was_at_work_is_accused_of_the_death(bench: Bench):
+    poison, claimed, pending = bench.started(), bench.started(), bench.started(state=lifecycle.PENDING)
+    assert bench.recover(poison).released == 2
+    assert [bench.row(run)["crashes"] for run in (poison, claimed, pending)] == [1, 0, 0]
+
+
+def test_deaths_add_up_until_a_run_is_a_suspect(bench: Bench):
     run = bench.started()
-    for _ in range(3):
-        bench.recover()
+    for crashes in range(1, SUSPECT + 1):
+        recovery = bench.recover(run)
+        assert bench.row(run)["crashes"] == crashes
         bench.claim()
+    (suspect,) = recovery.suspects
+    assert (suspect.id, suspect.crashes) == (run.id, SUSPECT)
+
+
+def test_recovery_finds_the_suspects_with_what_ends_those_that_are_quarantined(bench: Bench):
+    parent = bench.started()
+    bench.suspect(crashes=1)
+    one, two = bench.suspect(parent), bench.suspect(crashes=3)
+    bench.retry(parent)
+    bench.claim()
+    assert bench.recover(one).suspects == [Suspect(one.id, 2, parent.id, 1, 3), Suspect(two.id, 2, 0, 1, 3)]
+
+
+def test_a_suspect_that_has_ended_is_found_no_more(bench: Bench):
+    run = bench.suspect(crashes=3)
+    bench.quarantine(run, epoch=2)
+    assert bench.recover(run).suspects == []
     assert bench.row(run)["crashes"] == 3
+
+
+def test_a_run_that_was_at_work_and_then_got_on_without_it_is_not_accused(bench: Bench):
+    """The file may name what ended, or waits, or is not there at all."""
+    ended, waiting = bench.started(), bench.started()
+    bench.started(waiting)
+    bench.end(ended)
+    bench.give_back(waiting)
+    bench.recover(ended, waiting, NewRun(4711, 4711, 0, 0, 0, None, "task", "work", 0, None, lifecycle.RUNNING))
+    assert (bench.row(ended)["crashes"], bench.row(waiting)["crashes"], bench.count()) == (0, 0, 3)
+
+
+def test_what_is_accused_twice_of_one_death_is_accused_once(bench: Bench):
+    run = bench.started()
+    bench.recover(run, run)
+    assert bench.row(run)["crashes"] == 1
+
+
+def test_ids_as_large_as_they_come_accuse_nobody(bench: Bench):
+    run = bench.started()
+    bench.recover_ids([(1 << 63) - 1, 1 << 53, (1 << 53) + 1])
+    assert bench.row(run)["crashes"] == 0
+
+
+def test_a_workflow_that_left_memory_is_not_accused_when_it_is_woken(bench: Bench):
+    workflow = bench.started(kind=WORKFLOW)
+    child, _ = bench.children(workflow, 2)
+    bench.evict(workflow, 0)
+    bench.end(child)
+    bench.change("UPDATE runs SET state = 'waiting' WHERE id = 1")
+    bench.recover(workflow)
+    assert (bench.state(workflow), bench.row(workflow)["crashes"]) == (lifecycle.PENDING, 0)
 
 
 def test_recovery_wakes_who_was_left_behind(bench: Bench):
@@ -50,7 +107,7 @@ def test_recovery_wakes_who_was_left_behind(bench: Bench):
     bench.evict(workflow, 0)
     bench.end(child)
     # As if the process that delivered had forgotten to wake.
-    bench.opened.writer._connection.execute("UPDATE runs SET state = 'waiting' WHERE id = 1")
+    bench.change("UPDATE runs SET state = 'waiting' WHERE id = 1")
     bench.recover()
     assert bench.state(workflow) == lifecycle.PENDING
 
@@ -67,9 +124,8 @@ def test_recovery_finds_sealed_parents_whose_last_child_has_ended(bench: Bench):
     parent = bench.started()
     child = bench.started(parent)
     bench.give_back(parent)
-    connection = bench.opened.writer._connection
-    connection.execute("UPDATE runs SET state = 'completed', owner = NULL, finished_at = 1, seq = 1 WHERE id = 2")
-    connection.execute("UPDATE parents SET open = 0, delivered = 1")
+    bench.change("UPDATE runs SET state = 'completed', owner = NULL, finished_at = 1, seq = 1 WHERE id = 2")
+    bench.change("UPDATE parents SET open = 0, delivered = 1")
     recovery = bench.recover()
     assert recovery.unsettled == [parent.id]
     outcome = bench.apply(settles=recovery.unsettled)

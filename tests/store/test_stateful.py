@@ -12,11 +12,22 @@ from dataclasses import asdict, fields
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from msgspec.structs import astuple
 
 from fanfold.engine.writers import drive
 from fanfold.model import lifecycle
-from fanfold.model.commands import Batch, Block, Cancel, ClaimRequest, Eviction, Outcome, Release
-from fanfold.model.run import TASK, TIMER, WORKFLOW, End
+from fanfold.model.commands import (
+    Batch,
+    Block,
+    Cancel,
+    ClaimRequest,
+    Eviction,
+    Outcome,
+    Progressed,
+    Release,
+    Retried,
+)  # fmt: skip
+from fanfold.model.run import SUSPECT, TASK, TIMER, WORKFLOW, End
 from tests.store.bench import QUEUE, Bench
 from tests.store.invariants import violations
 from tests.store.model import Expected, Model, ModelParent, ModelRun
@@ -33,6 +44,7 @@ KEYS = st.sampled_from([None, None, None, "k:a", "k:b"])
 EPOCHS = st.sampled_from([0, 0, 0, 0, 0, 1, -1])  # added to the right one
 PICK = st.integers(0, 99)
 PICKS = st.lists(PICK, min_size=1, max_size=4)
+LATE = st.integers(0, 9)  # 9: whoever it is, in whatever state
 MORE = st.sampled_from([False, False, True])  # whether the batch waits for another command
 
 
@@ -44,19 +56,25 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.folder = tempfile.mkdtemp()
-        self.bench = Bench(self.url.format(self.folder))
+        self.bench = self.fresh_bench()
         # What a power cut would do is not looked at here, and the disk is not measured.
         self.bench.opened.writer._connection.execute("PRAGMA synchronous = OFF")
         self.model = Model()
         self.batch, self.last = Batch(), Batch()
         self.busy: set[int] = set()  # one transition a run and batch
         self.ended: dict[int, tuple[object, ...]] = {}
-        # Something to begin with: a workflow with a timer and three children, of which one has children of its own.
+        # Something to begin with: a workflow with a timer and three children, of which one has children of its own
+        # and one is a suspect.
         root = self.bench.run(kind=WORKFLOW)
         below = [self.bench.run(root, kind=kind) for kind in (TASK, WORKFLOW, TASK)]
         for rows in ([root], [*below, self.bench.timer(root, 3)], [self.bench.run(below[1]), self.bench.run(below[1])]):
             self.batch.new += rows
             self.commit(more=False)
+        self.batch.releases.append(Release(below[2].id, 1, SUSPECT))
+        self.commit(more=False)
+
+    def fresh_bench(self) -> Bench:
+        return Bench(self.url.format(self.folder))
 
     def teardown(self) -> None:
         if hasattr(self, "bench"):
@@ -115,7 +133,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.batch.claims.append(ClaimRequest(QUEUE, tuple(names[:names_count]), most))
         self.commit(more)
 
-    @rule(picks=PICKS, state=st.sampled_from(lifecycle.TERMINAL), epoch=EPOCHS, late=st.integers(0, 9), more=MORE)
+    @rule(picks=PICKS, state=st.sampled_from(lifecycle.TERMINAL), epoch=EPOCHS, late=LATE, more=MORE)
     def end(self, picks: list[int], state: str, epoch: int, late: int, *, more: bool) -> None:
         for pick in picks:
             run = self.pick(pick) if late == 9 else self.pick(pick, lifecycle.RUNNING)
@@ -159,12 +177,53 @@ class StoreMachine(RuleBasedStateMachine):
             self.batch.blocks.append(Block(run.id, run.epoch + epoch, "why"))
         self.commit(more)
 
-    @rule(pick=PICK, epoch=EPOCHS, more=MORE)
-    def release(self, pick: int, epoch: int, *, more: bool) -> None:
+    @rule(pick=PICK, epoch=EPOCHS, crashes=st.sampled_from([0, 0, 1, SUSPECT]), more=MORE)
+    def release(self, pick: int, epoch: int, crashes: int, *, more: bool) -> None:
         run = self.pick(pick)
         if run is not None:
             self.busy.add(run.id)
-            self.batch.releases.append(Release(run.id, run.epoch + epoch))
+            self.batch.releases.append(Release(run.id, run.epoch + epoch, crashes))
+        self.commit(more)
+
+    @rule(picks=PICKS, epoch=EPOCHS, delay_ms=st.integers(0, 3), late=LATE, more=MORE)
+    def retry(self, picks: list[int], epoch: int, delay_ms: int, late: int, *, more: bool) -> None:
+        # What is pending was not at work in its epoch, or has been retried: `send_again` does that.
+        states = [state for state in lifecycle.STATES if state != lifecycle.PENDING]
+        for pick in picks:
+            run = self.pick(pick, *states) if late == 9 else self.pick(pick, lifecycle.RUNNING)
+            if run is not None:
+                self.busy.add(run.id)
+                self.batch.retries.append(Retried(run.id, run.epoch + epoch, delay_ms, f'"attempt {run.attempt}"'))
+        self.commit(more)
+
+    @rule(pick=PICK, epoch=EPOCHS, text=st.sampled_from([None, '{"done":1}', '"ü"']), late=LATE, more=MORE)
+    def report(self, pick: int, epoch: int, text: str | None, late: int, *, more: bool) -> None:
+        run = self.pick(pick) if late == 9 else self.pick(pick, lifecycle.RUNNING)
+        # It is no transition: the run may do something else in the same batch.
+        if run is not None and all(report.id != run.id for report in self.batch.progress):
+            self.batch.progress.append(Progressed(run.id, run.epoch + epoch, text))
+        self.commit(more)
+
+    @rule(picks=PICKS, epoch=EPOCHS, late=LATE, more=MORE)
+    def quarantine(self, picks: list[int], epoch: int, late: int, *, more: bool) -> None:
+        for pick in picks:
+            run = self.pick(pick) if late == 9 else self.pick(pick, lifecycle.PENDING)
+            if run is not None and (run.parent_id or run.finished_at != self.bench.now):
+                self.busy.add(run.id)
+                self.batch.quarantines.append(self.end_of(run, lifecycle.FAILED, epoch))
+        self.commit(more)
+
+    @rule(picks=PICKS, most=st.integers(1, 3), late=LATE, more=MORE)
+    def claim_of(self, picks: list[int], most: int, late: int, *, more: bool) -> None:
+        found = [self.pick(pick) if late == 9 else self.pick(pick, lifecycle.PENDING) for pick in picks]
+        ids = tuple(run.id for run in found if run is not None)
+        if ids:
+            self.batch.claims.append(ClaimRequest(None, ("work", "play"), most, ids))
+        self.commit(more)
+
+    @rule(names=st.sampled_from([("work",), ("work", "play")]), more=MORE)
+    def claim_suspect(self, names: tuple[str, ...], *, more: bool) -> None:
+        self.batch.claims.append(ClaimRequest(None, names, 1))
         self.commit(more)
 
     @rule(pick=PICK, command=st.sampled_from(["resumes", "settles"]), more=MORE)
@@ -176,10 +235,10 @@ class StoreMachine(RuleBasedStateMachine):
         self.commit(more)
 
     @precondition(lambda self: len(self.model.runs) > 3)
-    @rule(picks=st.lists(PICK, min_size=1, max_size=2), more=MORE)
-    def cancel(self, picks: list[int], *, more: bool) -> None:
+    @rule(picks=st.lists(PICK, min_size=1, max_size=2), is_again=st.booleans(), more=MORE)
+    def cancel(self, picks: list[int], *, is_again: bool, more: bool) -> None:
         runs = [self.pick(pick, kinds=(TASK, WORKFLOW, TIMER)) for pick in picks]
-        self.batch.cancels += [Cancel(run.id, next(self.bench.ids)) for run in runs if run is not None]
+        self.batch.cancels += [Cancel(run.id, next(self.bench.ids), is_again) for run in runs if run is not None]
         self.commit(more)
 
     @rule(moved_ms=st.integers(0, 3), more=MORE)
@@ -195,19 +254,26 @@ class StoreMachine(RuleBasedStateMachine):
         self.commit(more=False)
         self.bench.now += 1
         last = self.last
-        self.batch = Batch(returns=last.returns, ends=last.ends, drops=last.drops, blocks=last.blocks)
+        self.batch = Batch(
+            returns=last.returns, ends=last.ends, drops=last.drops, blocks=last.blocks, progress=last.progress,
+            retries=last.retries, quarantines=last.quarantines, releases=last.releases,
+        )  # fmt: skip
         self.commit(more=False)
 
-    @rule()
-    def crash(self) -> None:
-        """The process dies with what it had gathered, and the next one recovers."""
+    @rule(picks=st.lists(PICK, max_size=4), held=st.booleans())
+    def crash(self, picks: list[int], *, held: bool) -> None:
+        """The process dies with what it had gathered, and the next one recovers; what was at work is accused."""
         self.batch, self.busy = Batch(), set()
+        found = [self.pick(pick, lifecycle.RUNNING) if held else self.pick(pick) for pick in picks]
+        at_work = {run.id for run in found if run is not None}
         self.bench.reopen()
         self.bench.now += 1
-        released, flagged, next_timer = self.model.recover(self.bench.now)
-        recovery = self.bench.recover()
-        assert (recovery.released, recovery.flagged, recovery.next_timer) == (released, flagged, next_timer)
+        expected = self.model.recover(self.bench.now, at_work)
+        recovery = self.bench.recover_ids(at_work)
+        suspects = sorted(astuple(suspect) for suspect in recovery.suspects)
+        assert (recovery.released, recovery.flagged, suspects, recovery.next_timer) == expected
         assert recovery.unsettled == []
+        self.last.retries = []  # a refused one may name the epoch that was given to the run now
         self.compare()
 
     # Committing and comparing --------------------------------------------------------------------------------------
@@ -232,6 +298,10 @@ class StoreMachine(RuleBasedStateMachine):
         assert rows == [tuple(vars(run).values()) for _, run in sorted(self.model.runs.items())]
         parents = connection.execute(f"SELECT {', '.join(PARENT_COLUMNS)} FROM parents ORDER BY id").fetchall()
         assert parents == [tuple(vars(parent).values()) for _, parent in sorted(self.model.parents.items())]
+        attempts = connection.execute(
+            "SELECT run_id, attempt, finished_at, error FROM attempts ORDER BY 1, 2"
+        ).fetchall()
+        assert attempts == [(*made, *failed) for made, failed in sorted(self.model.attempts.items())]
         assert violations(connection) == []
         assert connection.execute("SELECT commit_sequence FROM meta").fetchall() == [(self.bench.number,)]
         # Who has ended never changes again.
@@ -245,7 +315,7 @@ def told(outcome: Outcome) -> dict[str, object]:
     said = {name.name: getattr(outcome, name.name) for name in fields(Expected)}
     return said | {
         "ended": {parent: [end.id for end in ends] for parent, ends in outcome.ended.items()},
-        "claimed": [run.id for run in outcome.claimed],
+        "claimed": [(run.id, run.epoch, run.attempt, run.crashes, run.has_children) for run in outcome.claimed],
         "refused": {id: existing.id if existing else None for id, existing in outcome.refused.items()},
     }
 

@@ -12,11 +12,15 @@ from fanfold.model.run import Claimed, End, NewRun
 
 
 class ClaimRequest(NamedTuple):
-    """Claim up to `most` runs of these tasks, highest priority and oldest first."""
+    """Claim up to `most` runs of these tasks: of a queue, highest priority and oldest first, or those of `ids`.
 
-    queue: str
+    Without either it is for the oldest suspect: a run whose process died whenever it was at work.
+    """
+
+    queue: str | None
     names: tuple[str, ...]
     most: int
+    ids: tuple[int, ...] = ()
 
 
 class Eviction(NamedTuple):
@@ -28,17 +32,46 @@ class Eviction(NamedTuple):
 
 
 class Release(NamedTuple):
-    """A run is given back, if it is still held in this epoch."""
+    """A run is given back, if it is still held in this epoch; `crashes` is 1 if its process died."""
+
+    id: int
+    epoch: int
+    crashes: int = 0
+
+
+class Seal(NamedTuple):
+    """The owner of a group adds no more members; guarded by the owner's epoch."""
 
     id: int
     epoch: int
 
 
+class Retried(NamedTuple):
+    """An attempt failed, and another one follows."""
+
+    id: int
+    epoch: int
+    delay_ms: int
+    error: str
+
+
+class Progressed(NamedTuple):
+    """A run got on: its crashes are forgotten, and `progress` is what it said of itself, if it said anything."""
+
+    id: int
+    epoch: int
+    progress: str | None = None
+
+
 class Cancel(NamedTuple):
-    """A request to cancel a run; a workflow is told by an event, which takes `event_id`."""
+    """A request to cancel a run; a workflow is told by an event, which takes `event_id`.
+
+    With `is_again`, what was asked before is asked once more: its compensation is cancelled as well.
+    """
 
     id: int
     event_id: int
+    is_again: bool = False
 
 
 class Block(NamedTuple):
@@ -51,10 +84,14 @@ class Block(NamedTuple):
 
 _KINDS = (
     "new",
+    "seals",
     "claims",
+    "progress",
     "drops",
     "returns",
     "ends",
+    "retries",
+    "quarantines",
     "settles",
     "wakes",
     "evictions",
@@ -72,11 +109,16 @@ class Batch:
     number: int = 0
     next_id: int = 0
     fires_timers: bool = False
+    unknown: Outcome | None = None  # what it did if its last try was committed: the database did not say
     new: list[NewRun] = field(default_factory=list[NewRun])
     claims: list[ClaimRequest] = field(default_factory=list[ClaimRequest])
+    seals: list[Seal] = field(default_factory=list[Seal])
+    progress: list[Progressed] = field(default_factory=list[Progressed])
     drops: list[int] = field(default_factory=list[int])  # timers, by id
     returns: list[End] = field(default_factory=list[End])  # bodies that returned and may have children
     ends: list[End] = field(default_factory=list[End])
+    retries: list[Retried] = field(default_factory=list[Retried])
+    quarantines: list[End] = field(default_factory=list[End])  # runs that no worker holds
     settles: list[int] = field(default_factory=list[int])  # sealed parents that a sweep found, by id
     wakes: list[int] = field(default_factory=list[int])  # workflows that a sweep found behind, by id
     evictions: list[Eviction] = field(default_factory=list[Eviction])
@@ -105,8 +147,9 @@ class Batch:
         """Return the runs on whose behalf these commands are: for a new run its parent, for a root itself."""
         return (
             {row.parent_id or row.id for row in self.new}
-            | {end.id for end in (*self.returns, *self.ends)}
-            | {command.id for command in (*self.evictions, *self.blocks, *self.releases, *self.cancels)}
+            | {end.id for end in (*self.returns, *self.ends, *self.quarantines)}
+            | {command.id for command in (*self.seals, *self.progress, *self.retries, *self.evictions, *self.blocks)}
+            | {command.id for command in (*self.releases, *self.cancels)}
             | {*self.settles, *self.wakes, *self.resumes}
         )
 
@@ -115,6 +158,8 @@ class Batch:
         self.new = [row for row in self.new if (row.parent_id or row.id) != run_id]
         self.returns = [end for end in self.returns if end.id != run_id]
         self.ends = [end for end in self.ends if end.id != run_id]
+        self.retries = [command for command in self.retries if command.id != run_id]
+        self.progress = [command for command in self.progress if command.id != run_id]
         self.evictions = [command for command in self.evictions if command.id != run_id]
 
 
@@ -141,6 +186,7 @@ class Outcome:
     doomed: set[int] = field(default_factory=set[int])  # inserted under a cancel request: not to be started
     blocked: set[int] = field(default_factory=set[int])  # runs that now stand still
     lost: set[int] = field(default_factory=set[int])  # ends and returns refused: the lease is lost
+    retried: set[int] = field(default_factory=set[int])  # failed attempts after which another one follows
     returned: set[int] = field(default_factory=set[int])  # bodies that returned and now wait for children
     evicted: set[int] = field(default_factory=set[int])
     woken: bool = False  # something became claimable

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import threading
 import uuid
 from hashlib import blake2b
 
@@ -24,14 +25,16 @@ class IdSource:
     def __init__(self, first: int) -> None:
         self._next = first
         self.reserved = first + BLOCK
+        self._lock = threading.Lock()  # sync bodies start children from their threads
 
     def take(self) -> int:
         """Return the next id."""
-        taken = self._next
-        self._next = taken + 1
-        if self._next >= self.reserved - BLOCK // 2:
-            self.reserved += BLOCK
-        return taken
+        with self._lock:
+            taken = self._next
+            self._next = taken + 1
+            if self._next >= self.reserved - BLOCK // 2:
+                self.reserved += BLOCK
+            return taken
 
 
 def new_store_id() -> str:

@@ -36,6 +36,8 @@ TRANSITIONS: Final[dict[str, Transition]] = {
     "stop": Transition((RUNNING,), CANCELLED),
     # The body failed and its policy allows another attempt, after a delay.
     "retry": Transition((RUNNING,), PENDING),
+    # It has run in too many processes that died.
+    "quarantine": Transition((PENDING,), FAILED),
     # The worker gives the run back: it stops, or it died and another one says so.
     "release": Transition((RUNNING,), PENDING),
     # An idle workflow leaves memory; something arrived for it.
@@ -44,6 +46,8 @@ TRANSITIONS: Final[dict[str, Transition]] = {
     # The body returned while children are open; the last of them ended.
     "return": Transition((RUNNING,), WAITING),
     "settle": Transition((WAITING,), COMPLETED),
+    # A member of a group failed, and its policy ends the group with that.
+    "decide": Transition((WAITING,), FAILED),
     # A workflow's code no longer fits its record; somebody mended it.
     "block": Transition((RUNNING,), PAUSED),
     "resume": Transition((PAUSED,), PENDING),

@@ -9,14 +9,19 @@ from typing import Any
 
 import msgspec
 
+from fanfold.errors import Quarantined
+
 TASK = "task"
 WORKFLOW = "workflow"
 TIMER = "timer"
 EVENT = "event"
+GROUP = "group"
 
 ROOT = 0  # the parent id of a run that was started from outside
 MAX_DEPTH = 64
 TIMER_NAME = "sleep"
+SUSPECT = 2  # process deaths without progress from which on a run is started only while no other such run is
+MOST_CRASHES = 3  # then it is quarantined
 ENGINE_QUEUE = ""  # timers: no worker claims from it, the engine fires them
 
 
@@ -41,6 +46,7 @@ class NewRun(msgspec.Struct, array_like=True, gc=False):
     options: str | None = None
     tags: str | None = None
     compensates: int = 0
+    position: int | None = None
 
 
 class End(msgspec.Struct, array_like=True, gc=False):
@@ -92,6 +98,18 @@ class Recorded(msgspec.Struct, array_like=True, gc=False):
     output: str | None
     error: str | None
     input: str | None = None  # the beginning of it, to show what was recorded
+    available_at: int = 0
+    is_asked: int = 0  # to cancel, and has not ended
+
+
+def quarantine_text(crashes: int, attempt: int) -> str:
+    """Return the recorded error of a run whose processes died again and again."""
+    message = (
+        f"{crashes} processes died in a row while this run was at work, so it is not started again by itself. "
+        "Look for what kills the process: memory, a segmentation fault, os._exit"
+    )
+    record = {"type": Quarantined.__name__, "types": [Quarantined.__name__], "message": message, "attempts": attempt}
+    return msgspec.json.encode(record).decode()
 
 
 class RunStatus(msgspec.Struct, frozen=True):
@@ -114,6 +132,7 @@ class RunStatus(msgspec.Struct, frozen=True):
     error: dict[str, Any] | None
     blocked: str | None
     tags: dict[str, str]
+    progress: dict[str, Any] | None
     children: ChildCounts
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from fanfold.model import lifecycle
 from fanfold.model.commands import Cancel, Outcome
-from fanfold.model.run import WORKFLOW, End
+from fanfold.model.run import GROUP, WORKFLOW, End
 from fanfold.store.endings import Endings
 from fanfold.store.transaction import Transaction, keyed
 
@@ -25,9 +25,11 @@ class Cancels:
 
     async def carry_out(self, cancels: Sequence[Cancel]) -> None:
         """Flag these runs if they are not, and do to each what its state allows."""
+        before = await self._tx.rows("cancelled_above", ids=keyed(cancel.id for cancel in cancels if cancel.is_again))
+        again = {id for (id,) in before}
         await self._tx.execute("flag", ids=keyed(cancel.id for cancel in cancels), now=self._outcome.now)
         ends: dict[str, list[End]] = {}
-        events: list[tuple[int, int, int, int]] = []
+        events: list[tuple[int, int, int, int, str]] = []
         for id, epoch, parent, root, depth, kind, state, event_id, sealed in await self._tx.rows(
             "find_flagged", rows=cancels
         ):
@@ -35,13 +37,17 @@ class Cancels:
             if event is not None:
                 ends.setdefault(event, []).append(End(id, epoch, parent, lifecycle.target(event)))
             elif kind == WORKFLOW:
-                events.append((event_id, root, id, depth + 1))
+                number = 1 + (int(await self._tx.value("count_cancels", id=id) or 0) if id in again else 0)
+                events.append((event_id, root, id, depth + 1, f"x:{number}"))
             else:
                 self._outcome.stopping.append(id)
         for event, rows in ends.items():
             await self._endings.end(rows, event)
         if events:
             await self._tell(events)
+        if again and await self._tx.execute("flag_compensation", ids=keyed(sorted(again)), now=self._outcome.now):
+            found = await self._tx.rows("open_children", ids=keyed(sorted(again)), now=self._outcome.now)
+            self._outcome.flagged.extend(id for (id,) in found)
         self._outcome.woken = True  # what is pending below may be doomed: a claim looks
 
     @staticmethod
@@ -49,15 +55,15 @@ class Cancels:
         """Return how the run ends at once; None if its code must hear of it first."""
         if state == lifecycle.PAUSED:
             return "cancel_paused"
-        if state == lifecycle.WAITING and is_sealed:
+        if state == lifecycle.WAITING and (is_sealed or kind == GROUP):
             return "abandon"
         has_started = kind == WORKFLOW and epoch > 0
         return "cancel" if state == lifecycle.PENDING and not has_started else None
 
-    async def _tell(self, events: Sequence[tuple[int, int, int, int]]) -> None:
+    async def _tell(self, events: Sequence[tuple[int, int, int, int, str]]) -> None:
         await self._tx.execute("insert_cancels", rows=events, now=self._outcome.now)
         there = {id for (id,) in await self._tx.rows("find_inserted", ids=keyed(event[0] for event in events))}
-        told = [(id, parent) for id, _, parent, _ in events if id in there]
+        told = [(id, parent) for id, _, parent, _, _ in events if id in there]
         if not told:
             return
         await self._tx.execute("raise_parents", rows=sorted((parent, 1) for _, parent in told))

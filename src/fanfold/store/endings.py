@@ -6,10 +6,11 @@ are changed by what the guards let through.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from fanfold.model import lifecycle
 from fanfold.model.commands import Outcome
+from fanfold.model.groups import group_error
 from fanfold.model.run import End
 from fanfold.store.transaction import Transaction, keyed
 
@@ -31,13 +32,29 @@ class Endings:
             changed = await self._end_rows(ends, lifecycle.source(event))
             if changed < len(ends):
                 ends = await self._accepted(ends)
-            await self._deliver(ends, {id: delivered for id, delivered, _, _ in locked})
+            await self._deliver(ends, {id: delivered for id, delivered, _, _, _ in locked})
             await self.ask_children([end.id for end in ends if end.state != lifecycle.COMPLETED])
-            idle = [id for id, _, sealed, idle in locked if idle and not sealed]
+            idle = [id for id, _, sealed, idle, _ in locked if idle and not sealed]
             if idle and await tx.execute("wake", ids=keyed(idle), now=self._outcome.now):
                 self._outcome.woken = True
-            ends = await self.settled([id for id, _, sealed, _ in locked if sealed])
+            await self._decide(ends, {id for id, _, _, _, is_group in locked if is_group})
+            ends = await self.settled([id for id, _, sealed, _, _ in locked if sealed])
             event = "settle"
+
+    async def _decide(self, ends: Sequence[End], groups: Container[int]) -> None:
+        """End the groups of which a member did not complete; the rest of their members are asked to cancel."""
+        failures: dict[int, list[End]] = {}
+        for end in ends:
+            if end.parent_id in groups and end.state != lifecycle.COMPLETED:
+                failures.setdefault(end.parent_id, []).append(end)
+        if failures:
+            rows = await self._tx.rows("find_deciding", ids=keyed(sorted(failures)))
+            failed = lifecycle.target("decide")
+            decided = [
+                End(id, epoch, parent, failed, None, group_error(name, spawned, failures[id]))
+                for id, epoch, parent, name, spawned in rows
+            ]
+            await self.end(decided, "decide")
 
     async def _end_rows(self, ends: Sequence[End], from_state: str) -> int:
         if len(ends) > 1:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from fanfold.errors import NotFound
-from fanfold.model.codec import decode_text
+from fanfold.model.codec import decode_text, encode_text
+from fanfold.model.keys import shown
 from fanfold.model.run import ChildCounts, Recorded, RunStatus
 from fanfold.store.database import Database
 from fanfold.store.transaction import Transaction
 
 PAGE = 1000
 NEWEST = 1 << 62
+MOST_SORTED = 10_000  # children that are put in order for each page; of more the table is walked
+
+_NO_RUN = "there is no run {} in this store; `fanfold runs list` shows those there are"
 
 _recorded = msgspec.json.Decoder(list[Recorded])
 
@@ -33,7 +38,7 @@ class Queries:
         """Return a run as people see it; NotFound if there is none."""
         rows = await self._tx.rows("read_run", id=id)
         if not rows:
-            raise NotFound(f"there is no run {id} in this store; `fanfold runs list` shows those there are")
+            raise NotFound(_NO_RUN.format(id))
         return self._status(rows[0], await self.counts(id))
 
     async def counts(self, id: int) -> ChildCounts:
@@ -46,15 +51,15 @@ class Queries:
 
     @staticmethod
     def _status(row: list[Any], counts: ChildCounts) -> RunStatus:
-        input_, output, error, blocked, tags, _digest = row[12:18]
-        key = row[1]
+        input_, output, error, blocked, tags, _digest, progress = row[12:19]
         fields: list[Any] = [
-            row[0], key[2:] if key is not None and key.startswith("k:") else key, *row[2:12],
+            row[0], shown(row[1]), *row[2:12],
             None if input_ is None else decode_text(input_),
             None if output is None else decode_text(output),
             None if error is None else decode_text(error),
             blocked,
             {} if tags is None else decode_text(tags),
+            None if progress is None else decode_text(progress),
             counts,
         ]  # fmt: skip
         return RunStatus(*fields)
@@ -63,9 +68,16 @@ class Queries:
         """Return (name, state, output text, error text or why it stands still) of a run."""
         rows = await self._tx.rows("read_run", id=id)
         if not rows:
-            raise NotFound(f"there is no run {id} in this store")
-        *_, output, error, blocked, _tags, _digest = row = rows[0]
+            raise NotFound(_NO_RUN.format(id))
+        output, error, blocked = (row := rows[0])[13:16]
         return row[2], row[4], output, error or blocked
+
+    async def name_and_key(self, id: int) -> tuple[str, str | None]:
+        """Return the task's name and the key of a run as it is stored; NotFound if there is none."""
+        rows = await self._tx.rows("read_run", id=id)
+        if not rows:
+            raise NotFound(_NO_RUN.format(id))
+        return rows[0][2], rows[0][1]
 
     async def digest(self, id: int) -> int:
         """Return the digest of a run's name and input."""
@@ -97,10 +109,32 @@ class Queries:
         rows = await self._tx.rows("find_root", name=name, digest=digest, options=options)
         return rows[0][0] if rows else None
 
+    async def other_roots(self, id: int, most: int) -> list[tuple[int, str]]:
+        """Return unfinished roots other than this one, oldest first: (id, name)."""
+        return [(other, name) for other, name in await self._tx.rows("other_roots", id=id, most=most)]
+
     async def find_key(self, parent_id: int, name: str, key: str) -> int | None:
         """Return the run that holds a key under a parent."""
         rows = await self._tx.rows("find_key", parent_id=parent_id, key=key, name=name)
         return rows[0][0] if rows else None
+
+    async def group(self, id: int) -> tuple[int, int, bool]:
+        """Return how many members a group has, how many of them are open, and whether its owner adds no more."""
+        rows = await self._tx.rows("read_group", id=id)
+        return (rows[0][0], rows[0][1], bool(rows[0][2])) if rows else (0, 0, False)
+
+    async def members(self, group_id: int) -> list[tuple[int, str | None]]:
+        """Return the results of a group's members as (position, output), in order of their ends."""
+        found: list[tuple[int, str | None]] = []
+        after = 0
+        while page := await self._tx.rows("read_members", group_id=group_id, after=after, most=PAGE):
+            found += [(position, output) for _, position, output in page]
+            after = page[-1][0]
+        return found
+
+    async def attempts(self, id: int) -> list[tuple[int, int, str]]:
+        """Return a run's failed attempts that were followed by another: (number, when it failed, error text)."""
+        return [(number, at, error) for number, at, error in await self._tx.rows("read_attempts", id=id)]
 
     async def children(self, parent_id: int, key: str = "", name: str = "", most: int = PAGE) -> list[Recorded]:
         """Return a page of a parent's children by key and name: those after (`key`, `name`)."""
@@ -114,13 +148,36 @@ class Queries:
 
     async def runs(
         self, *, before: int = NEWEST, state: str | None = None, name: str | None = None,
-        parent_id: int | None = None, most: int = PAGE,
+        parent_id: int | None = None, tags: Mapping[str, str] | None = None, since_ms: int | None = None,
+        most: int = PAGE,
     ) -> list[RunStatus]:  # fmt: skip
-        """Return runs newest first, those with an id below `before`."""
-        rows = await self._tx.rows("list_runs", before=before, state=state, name=name, parent_id=parent_id, most=most)
+        """Return runs newest first, those with an id below `before`; `since_ms` is when they were made at the earliest.
+
+        Where a tag's name is made of nothing but signs, there may be some among them that only look as if they had it.
+        """
+        pairs = [(encode_text({tag: value})[1:-1],) for tag, value in (tags or {}).items()]
+        rows = await self._tx.rows(
+            "list_runs", before=before, state=state, name=name, parent_id=parent_id, tags=pairs, since=since_ms,
+            most=most,
+        )  # fmt: skip
         return [self._status(row, await self.counts(row[0])) for row in rows]
 
-    async def tree_level(self, parent_id: int, after: int, most: int) -> list[RunStatus]:
-        """Return children oldest first, timers and events among them."""
-        rows = await self._tx.rows("list_children", parent_id=parent_id, after=after, most=most)
+    async def tree_level(
+        self, parent_id: int, after: int, most: int, *, state: str | None = None, name: str | None = None,
+        shows_waits: bool = True,
+    ) -> list[RunStatus]:  # fmt: skip
+        """Return children oldest first, those with an id beyond `after`; timers and events if it `shows_waits`."""
+        is_sorted = (await self.counts(parent_id)).spawned <= MOST_SORTED
+        rows = await self._tx.rows(
+            "list_children" if is_sorted else "walk_children", parent_id=parent_id, after=max(after, parent_id),
+            state=state, name=name, shows_waits=int(shows_waits), most=most,
+        )  # fmt: skip
         return [self._status(row, await self.counts(row[0])) for row in rows]
+
+    async def count_runs(self) -> dict[str, int]:
+        """Return how many runs stand in each state."""
+        return dict(await self._tx.rows("count_runs"))
+
+    async def count_children(self, parent_id: int, after: int) -> dict[str, int]:
+        """Return how many children with an id beyond `after` stand in each state."""
+        return dict(await self._tx.rows("count_children", parent_id=parent_id, after=after))

@@ -1,5 +1,5 @@
--- Every statement that only looks, once, for both databases; the slots are those of statements.sql.
--- Each is short and bounded, or answered from an index that holds only what it looks for.
+-- Every statement that only looks, once, for both databases; the slots are those of statements.sql. Each is short and
+-- bounded, or answered from an index that holds only what it looks for. The last two mend what `fanfold doctor` finds.
 
 -- name: pending_queues
 -- Each queue in which something is pending, by jumps along the index: a call may name a queue that no task has.
@@ -17,7 +17,7 @@ SELECT min(available_at) FROM runs WHERE {from:claim runs} AND queue <> '' AND a
 -- name: flagged
 -- Requests that were not carried out when a process died.
 SELECT {rows: id} FROM (
-  SELECT id FROM runs WHERE cancel_requested_at > 0 AND finished_at IS NULL ORDER BY +id)
+  SELECT id FROM runs WHERE cancel_requested_at > 0 AND finished_at IS NULL ORDER BY +id) found
 
 -- name: read_meta
 -- What an engine needs to know at start.
@@ -26,11 +26,31 @@ SELECT {rows: schema_version, store_id, next_id, commit_sequence, clock_ms} FROM
 -- name: find_behind
 -- Recovery and sweep: workflows out of memory to which something was delivered.
 SELECT {rows: p.id} FROM parents p JOIN runs r ON r.id = p.id
-WHERE p.delivered > p.consumed AND p.sealed = 0 AND {from:wake r} AND r.owner IS NULL
+WHERE p.delivered > p.consumed AND p.sealed = 0 AND {from:wake r} AND r.owner IS NULL AND r.kind <> 'group'
 
 -- name: find_unsettled
 -- Recovery and sweep: sealed parents without an open child.
 SELECT {rows: p.id} FROM parents p JOIN runs r ON r.id = p.id WHERE p.sealed = 1 AND p.open = 0 AND {from:settle r}
+
+-- name: find_suspects
+-- Recovery: runs that were at work in one dead process after the other, with what ends those that are quarantined.
+SELECT {rows: id, epoch, parent_id, attempt, crashes} FROM runs
+WHERE crashes > 0 AND crashes >= :suspect AND {from:claim runs}
+
+-- name: read_attempts
+-- The failed attempts of a run, oldest first.
+SELECT {rows: attempt, finished_at, error} FROM (
+  SELECT attempt, finished_at, error FROM attempts WHERE run_id = :id ORDER BY attempt) found
+
+-- name: read_group
+-- How far a group was filled by an earlier life of its owner.
+SELECT {rows: spawned, open, sealed} FROM parents WHERE id = :id
+
+-- name: read_members
+-- The results of a group's members in order of their ends; the caller puts them in order of their positions.
+SELECT {rows: seq, position, output} FROM (
+  SELECT seq, position, output FROM runs
+  WHERE parent_id = :group_id AND seq > :after ORDER BY seq LIMIT :most) found
 
 -- name: held
 -- What the table says that a worker holds; compared with what it knows.
@@ -39,7 +59,7 @@ SELECT {rows: id, epoch} FROM runs WHERE {from:complete runs} AND owner = :owner
 -- name: read_run
 -- One run, for people.
 SELECT {rows: id, key, name, kind, state, parent_id, root_id, attempt, version, created_at, started_at, finished_at,
-  input, output, error, blocked, tags, digest} FROM runs WHERE id = :id
+  input, output, error, blocked, tags, digest, progress} FROM runs WHERE id = :id
 
 -- name: read_counts
 -- The counters of a parent; how many run is counted on the small index of what is held (the plus keeps it to that).
@@ -51,7 +71,12 @@ SELECT {rows: spawned, open, failed, cancelled,
 -- and through all roots of this name.
 SELECT {rows: id} FROM (
   SELECT id FROM runs WHERE parent_id = 0 AND name = :name AND digest = :digest AND coalesce(key, '') = ''
-    AND options = :options AND NOT {terminal runs} ORDER BY id DESC LIMIT 1)
+    AND options = :options AND NOT {terminal runs} ORDER BY id DESC LIMIT 1) found
+
+-- name: other_roots
+-- What else goes on beside a root, for people.
+SELECT {rows: id, name} FROM (
+  SELECT id, name FROM runs WHERE parent_id = 0 AND finished_at IS NULL AND id <> :id ORDER BY id LIMIT :most) found
 
 -- name: find_key
 -- A run by its parent, task and key.
@@ -59,26 +84,60 @@ SELECT {rows: id} FROM runs WHERE parent_id = :parent_id AND key = :key AND name
 
 -- name: read_children
 -- What a replay compares its calls with, by key: the order of the index, so that no page is sorted.
-SELECT {rows: id, key, kind, name, digest, state, seq, finished_at, NULL, NULL, beginning} FROM (
-  SELECT id, key, kind, name, digest, state, seq, finished_at, substr(input, 1, 200) AS beginning FROM runs
-  WHERE parent_id = :parent_id AND (key, name) > (:key, :name) ORDER BY key, name LIMIT :most)
+SELECT {rows: id, key, kind, name, digest, state, seq, finished_at, NULL, NULL, beginning, available_at, asked} FROM (
+  SELECT id, key, kind, name, digest, state, seq, finished_at, substr(input, 1, 200) AS beginning, available_at,
+    CASE WHEN cancel_requested_at > 0 AND finished_at IS NULL THEN 1 ELSE 0 END AS asked
+  FROM runs
+  WHERE parent_id = :parent_id AND (key, name) > (:key, :name) ORDER BY key, name LIMIT :most) found
 
 -- name: read_deliveries
 -- What a replay is fed with, in the order in which it was delivered.
 SELECT {rows: id, key, kind, name, digest, state, seq, finished_at, output, error} FROM (
   SELECT id, key, kind, name, digest, state, seq, finished_at, output, error FROM runs
-  WHERE parent_id = :parent_id AND seq > :after ORDER BY seq LIMIT :most)
+  WHERE parent_id = :parent_id AND seq > :after ORDER BY seq LIMIT :most) found
 
 -- name: list_runs
--- Newest first; keyset paging, never an offset.
+-- Newest first; keyset paging, never an offset. A tag is looked for as it is encoded, name and value at once; replace()
+-- is the one search that both databases have.
 SELECT {rows: id, key, name, kind, state, parent_id, root_id, attempt, version, created_at, started_at, finished_at,
-  input, output, error, blocked, tags, digest} FROM (
+  input, output, error, blocked, tags, digest, progress} FROM (
   SELECT * FROM runs WHERE id < :before AND (:state IS NULL OR state = :state) AND (:name IS NULL OR name = :name)
     AND (:parent_id IS NULL OR parent_id = :parent_id) AND kind <> 'timer' AND kind <> 'event'
-  ORDER BY id DESC LIMIT :most)
+    AND (:since IS NULL OR created_at >= :since)
+    AND NOT EXISTS (
+      SELECT 1 FROM {each:tags} WHERE replace(coalesce(runs.tags, ''), {text:0}, '') = coalesce(runs.tags, ''))
+  ORDER BY id DESC LIMIT :most) found
 
 -- name: list_children
--- One level of a tree, oldest first.
+-- One level of a tree, oldest first. :shows_waits: timers and events among them.
 SELECT {rows: id, key, name, kind, state, parent_id, root_id, attempt, version, created_at, started_at, finished_at,
-  input, output, error, blocked, tags, digest} FROM (
-  SELECT * FROM runs WHERE parent_id = :parent_id AND id > :after ORDER BY id LIMIT :most)
+  input, output, error, blocked, tags, digest, progress} FROM (
+  SELECT * FROM runs WHERE parent_id = :parent_id AND id > :after AND (:state IS NULL OR state = :state)
+    AND (:name IS NULL OR name = :name) AND (:shows_waits = 1 OR (kind <> 'timer' AND kind <> 'event'))
+  ORDER BY id LIMIT :most) found
+
+-- name: walk_children
+-- The same where a page of the above would sort too many: they were started one after the other, so their ids are
+-- nearly without gaps (the plus keeps it to the primary key).
+SELECT {rows: id, key, name, kind, state, parent_id, root_id, attempt, version, created_at, started_at, finished_at,
+  input, output, error, blocked, tags, digest, progress} FROM (
+  SELECT * FROM runs WHERE +parent_id = :parent_id AND id > :after AND (:state IS NULL OR state = :state)
+    AND (:name IS NULL OR name = :name) AND (:shows_waits = 1 OR (kind <> 'timer' AND kind <> 'event'))
+  ORDER BY id LIMIT :most) found
+
+-- name: count_runs
+-- How many runs there are in each state; for the doctor, who has time.
+SELECT {rows: state, number} FROM (SELECT state, count(*) AS number FROM runs GROUP BY state) found
+
+-- name: count_children
+-- The same of one parent's children, without those that are shown one by one.
+SELECT {rows: state, number} FROM (
+  SELECT state, count(*) AS number FROM runs WHERE parent_id = :parent_id AND id > :after GROUP BY state) found
+
+-- name: move_pending
+-- When what waits may start was reckoned from a clock that was ahead.
+UPDATE runs SET available_at = available_at - :ahead_ms WHERE {from:claim runs}
+
+-- name: set_clock
+-- The wall is taken for right, though the store was written ahead of it.
+UPDATE meta SET clock_ms = :now

@@ -4,28 +4,35 @@
 --   {int:n} {text:n}  column n of e's row        {rows: a, b}  all rows of the select as one JSON text
 --   {from:event alias}  the guard of a transition  {to:event}  its target state, both from model/lifecycle.py
 --   {terminal alias}    a test for ended runs       {lock}  row locks, where the database needs them
+-- Booleans stay out of {rows: }: they are 1 here and true there. A select in parentheses has a name, for
+-- PostgreSQL before 16. A parameter that is a text and no JSON is entered in postgres.py.
 -- One JSON parameter a statement: measured as fast as binding row by row, and the interpreter runs beside it.
 
 -- name: lock_parents
 -- Deliveries are ordered under this lock: whoever ends a child takes it first, by id, so that nobody waits in a ring.
-SELECT {rows: id, delivered, sealed, idle} FROM (
-  SELECT p.id, p.delivered, p.sealed, CASE WHEN {from:wake r} THEN 1 ELSE 0 END AS idle
+SELECT {rows: id, delivered, sealed, idle, is_group} FROM (
+  SELECT p.id, p.delivered, p.sealed, CASE WHEN {from:wake r} AND r.kind <> 'group' THEN 1 ELSE 0 END AS idle,
+    CASE WHEN {from:decide r} AND r.kind = 'group' THEN 1 ELSE 0 END AS is_group
   FROM parents p JOIN runs r ON r.id = p.id
-  WHERE p.id IN (SELECT {int:0} FROM {each:ids}) ORDER BY p.id {lock})
+  WHERE p.id IN (SELECT {int:0} FROM {each:ids}) ORDER BY p.id {lock}) found
 
 -- name: insert_runs
--- The guard: a child needs a parent that still runs in the caller's epoch. :doomed are rows under a cancel request.
+-- The guard: a child needs a parent that still runs in the caller's epoch; a member of a group, that the owner does
+-- and that the group is open. :doomed are rows under a cancel request.
 INSERT INTO runs (id, root_id, parent_id, depth, key, kind, name, digest, state, epoch, attempt, crashes, owner,
   queue, priority, available_at, compensates, created_at, started_at, version, options, tags, input,
-  cancel_requested_at)
+  cancel_requested_at, position)
 SELECT {int:0}, {int:1}, {int:2}, {int:4}, {text:5}, {text:6}, {text:7}, {int:8}, {text:10},
   CASE WHEN {text:10} = {state:claim} THEN 1 ELSE 0 END, CASE WHEN {text:10} = {state:claim} THEN 1 ELSE 0 END, 0,
   CASE WHEN {text:10} = {state:claim} THEN :owner END, {text:12}, {int:13}, :now + {int:11}, {int:17}, :now,
   CASE WHEN {text:10} = {state:claim} THEN :now END, {text:14}, {text:15}, {text:16}, {text:9},
-  CASE WHEN :doomed = 1 THEN :now END
+  CASE WHEN :doomed = 1 THEN :now END, {int:18}
 FROM {each:rows}
 WHERE {int:2} = 0 OR EXISTS (
   SELECT 1 FROM runs p WHERE p.id = {int:2} AND p.epoch = {int:3} AND {from:complete p})
+  OR ({int:18} IS NOT NULL AND EXISTS (
+    SELECT 1 FROM runs g JOIN runs p ON p.id = g.parent_id
+    WHERE g.id = {int:2} AND {from:decide g} AND p.epoch = {int:3} AND {from:complete p}))
 ON CONFLICT (parent_id, key, name) DO NOTHING
 
 -- name: cancelled_above
@@ -53,14 +60,36 @@ SELECT priority FROM runs WHERE {from:claim runs} AND queue = :queue AND name = 
 ORDER BY priority DESC LIMIT 1
 
 -- name: claimable
--- Oldest first within a priority. Doomed is what stands under a cancel request: only compensation starts there.
-SELECT {rows: id, doomed} FROM (
-  SELECT id, CASE WHEN cancel_requested_at IS NULL AND compensates = 0 AND EXISTS (SELECT 1 FROM runs p
-    WHERE p.id IN (runs.parent_id, runs.root_id) AND p.cancel_requested_at IS NOT NULL) THEN 1 ELSE 0 END AS doomed
-  FROM runs
+-- Oldest first within a priority.
+SELECT {rows: id} FROM (
+  SELECT id FROM runs
   WHERE {from:claim runs} AND queue = :queue AND name = :name AND priority = :priority AND available_at <= :now
+    AND crashes < :suspect
     AND (cancel_requested_at IS NULL OR (kind = 'workflow' AND epoch > 0))
-  ORDER BY available_at, id LIMIT :most {skip_locked})
+  ORDER BY available_at, id LIMIT :most {skip_locked}) found
+
+-- name: claimable_of
+-- The same among given runs: children of a run that waits for them in this process, however full it is.
+SELECT {rows: id} FROM (
+  SELECT id FROM runs
+  WHERE {from:claim runs} AND id IN (SELECT {int:0} FROM {each:ids}) AND available_at <= :now AND crashes < :suspect
+    AND (cancel_requested_at IS NULL OR (kind = 'workflow' AND epoch > 0))
+  ORDER BY id LIMIT :most {skip_locked}) found
+
+-- name: claimable_suspect
+-- The oldest of the runs that were at work in one dead process after the other.
+SELECT {rows: id} FROM (
+  SELECT id FROM runs
+  WHERE {from:claim runs} AND crashes > 0 AND crashes >= :suspect AND crashes < :most_crashes AND available_at <= :now
+    AND (cancel_requested_at IS NULL OR (kind = 'workflow' AND epoch > 0))
+    AND name IN (SELECT {text:0} FROM {each:names})
+  ORDER BY available_at, id LIMIT 1 {skip_locked}) found
+
+-- name: find_doomed
+-- What stands under a cancel request: only compensation starts there.
+SELECT {rows: r.id} FROM {each:ids} JOIN runs r ON r.id = {int:0}
+WHERE r.cancel_requested_at IS NULL AND r.compensates = 0
+  AND EXISTS (SELECT 1 FROM runs p WHERE p.id IN (r.parent_id, r.root_id) AND p.cancel_requested_at IS NOT NULL)
 
 -- name: claim
 -- The epoch rises at every claim: whatever an earlier holder still writes is refused from here on.
@@ -71,8 +100,32 @@ WHERE {from:claim runs} AND id IN (SELECT {int:0} FROM {each:ids})
 -- name: read_claimed
 -- What a worker needs to know to start a body.
 SELECT {rows: r.id, r.root_id, r.parent_id, r.epoch, r.attempt, r.crashes, r.depth, r.key, r.kind, r.name, r.queue,
-  r.priority, r.input, r.options, r.version, r.tags, r.compensates, r.created_at, p.id IS NOT NULL}
+  r.priority, r.input, r.options, r.version, r.tags, r.compensates, r.created_at,
+  CASE WHEN p.id IS NULL THEN 0 ELSE 1 END}
 FROM {each:ids} JOIN runs r ON r.id = {int:0} LEFT JOIN parents p ON p.id = r.id
+
+-- name: note_progress
+-- A run that got on is no suspect: only deaths without progress count against it.
+UPDATE runs SET crashes = 0, progress = coalesce(c.progress, runs.progress)
+FROM (SELECT {int:0} AS id, {int:1} AS epoch, {text:2} AS progress FROM {each:rows}) c
+WHERE runs.id = c.id AND runs.epoch = c.epoch AND {from:complete runs}
+
+-- name: record_attempts
+-- A failed attempt is kept for people; the run itself goes on.
+INSERT INTO attempts (run_id, attempt, epoch, finished_at, error)
+SELECT r.id, r.attempt, r.epoch, :now, {text:3} FROM {each:rows} JOIN runs r ON r.id = {int:0} AND r.epoch = {int:1}
+WHERE {from:retry r}
+
+-- name: retry_runs
+-- Back to where it can be claimed, after its delay; the next claim raises the epoch.
+UPDATE runs SET {to:retry}, owner = NULL, attempt = runs.attempt + 1, crashes = 0, available_at = :now + c.delay
+FROM (SELECT {int:0} AS id, {int:1} AS epoch, {int:2} AS delay FROM {each:rows}) c
+WHERE runs.id = c.id AND runs.epoch = c.epoch AND {from:retry runs}
+
+-- name: find_retried
+-- Read back when a count is short: only a retry leaves a failed attempt of the epoch in which the run still is.
+SELECT {rows: r.id} FROM {each:rows} JOIN runs r ON r.id = {int:0} AND r.epoch = {int:1}
+JOIN attempts a ON a.run_id = r.id AND a.attempt = r.attempt - 1 AND a.epoch = r.epoch WHERE {from:claim r}
 
 -- name: end_runs
 -- The one way to end: guarded by epoch and state, numbered in the parent's order of delivery in the same statement.
@@ -106,7 +159,7 @@ WHERE parents.id = c.id
 
 -- name: return_runs
 -- A body returned while children are open: its output is kept, nobody holds it, the last child completes it.
-UPDATE runs SET {to:return}, owner = NULL, output = c.output
+UPDATE runs SET {to:return}, owner = NULL, crashes = 0, output = c.output
 FROM (SELECT {int:0} AS id, {int:1} AS epoch, {text:4} AS output FROM {each:rows}) c
 WHERE runs.id = c.id AND runs.epoch = c.epoch AND {from:return runs}
   AND EXISTS (SELECT 1 FROM parents p WHERE p.id = c.id AND p.open > 0)
@@ -121,16 +174,28 @@ JOIN parents p ON p.id = r.id AND p.sealed = 0 WHERE r.output IS NOT NULL
 -- A sealed parent makes no more children and takes no more deliveries.
 UPDATE parents SET sealed = 1 WHERE id IN (SELECT {int:0} FROM {each:ids})
 
+-- name: seal_groups
+-- A group takes no more members from its owner; one without a member gets its narrow row now.
+INSERT INTO parents (id, spawned, open, delivered, consumed, failed, cancelled, sealed)
+SELECT g.id, 0, 0, 0, 0, 0, 0, 1 FROM {each:rows} JOIN runs g ON g.id = {int:0} AND g.kind = 'group' AND {from:settle g}
+JOIN runs p ON p.id = g.parent_id AND p.epoch = {int:1} AND {from:complete p} WHERE true
+ON CONFLICT (id) DO UPDATE SET sealed = 1
+
+-- name: find_deciding
+-- Groups of which a member did not complete, and what they are decided with.
+SELECT {rows: r.id, r.epoch, r.parent_id, r.name, p.spawned} FROM {each:ids} JOIN runs r ON r.id = {int:0} AND {from:decide r}
+JOIN parents p ON p.id = r.id
+
 -- name: find_settled
 -- Sealed parents whose last child has ended, with what they returned.
-SELECT {rows: r.id, r.epoch, r.parent_id, r.output}
+SELECT {rows: r.id, r.epoch, r.parent_id, coalesce(r.output, 'null')}
 FROM {each:ids} JOIN parents p ON p.id = {int:0} AND p.sealed = 1 AND p.open = 0
 JOIN runs r ON r.id = p.id AND {from:settle r}
 
 -- name: wake
 -- Something was delivered to a workflow that left memory: it becomes claimable in the same transaction.
 UPDATE runs SET {to:wake}, available_at = :now
-WHERE {from:wake runs} AND owner IS NULL AND id IN (SELECT {int:0} FROM {each:ids})
+WHERE {from:wake runs} AND owner IS NULL AND kind <> 'group' AND id IN (SELECT {int:0} FROM {each:ids})
   AND EXISTS (SELECT 1 FROM parents p WHERE p.id = runs.id AND p.sealed = 0 AND p.delivered > p.consumed)
 
 -- name: evict
@@ -176,7 +241,7 @@ UPDATE runs SET {to:drop}, finished_at = :now WHERE id IN (SELECT {int:0} FROM {
 SELECT {rows: id, epoch, parent_id} FROM (
   SELECT id, epoch, parent_id FROM runs
   WHERE {from:fire runs} AND queue = '' AND name = 'sleep' AND priority = 0 AND available_at <= :now
-  ORDER BY available_at, id LIMIT :most)
+  ORDER BY available_at, id LIMIT :most) found
 
 -- name: next_timer
 -- When the engine must look again.
@@ -195,15 +260,25 @@ WHERE cancel_requested_at IS NULL AND finished_at IS NULL AND compensates = 0
 
 -- name: find_flagged
 -- What stands behind a cancel request: how it is carried out depends on the kind and on how far the run is.
-SELECT {rows: r.id, r.epoch, r.parent_id, r.root_id, r.depth, r.kind, r.state, e.value ->> 1, p.sealed}
+SELECT {rows: r.id, r.epoch, r.parent_id, r.root_id, r.depth, r.kind, r.state, {int:1}, p.sealed}
 FROM {each:rows} JOIN runs r ON r.id = {int:0} AND r.finished_at IS NULL AND r.cancel_requested_at IS NOT NULL
 LEFT JOIN parents p ON p.id = r.id
 
+-- name: count_cancels
+-- How often a workflow was told to cancel.
+SELECT count(*) FROM runs WHERE parent_id = :id AND key >= 'x:' AND key < 'x;'
+
+-- name: flag_compensation
+-- Asked a second time, a run's compensation is asked to cancel as well.
+UPDATE runs SET cancel_requested_at = :now
+WHERE cancel_requested_at IS NULL AND finished_at IS NULL AND compensates = 1 AND kind <> 'event'
+  AND parent_id IN (SELECT {int:0} FROM {each:ids})
+
 -- name: insert_cancels
--- To a workflow a cancel is a delivery like any other, so that replay raises it at the same place. Once a run.
+-- To a workflow a cancel is a delivery like any other, so that replay raises it at the same place. Once a request.
 INSERT INTO runs (id, root_id, parent_id, depth, key, kind, name, digest, state, epoch, attempt, crashes, queue,
   priority, available_at, compensates, created_at, version)
-SELECT {int:0}, {int:1}, {int:2}, {int:3}, 'x:1', 'event', 'cancel', 0, {state:release}, 0, 0, 0, '', 0, :now, 1, :now, '0'
+SELECT {int:0}, {int:1}, {int:2}, {int:3}, {text:4}, 'event', 'cancel', 0, {state:release}, 0, 0, 0, '', 0, :now, 1, :now, '0'
 FROM {each:rows} WHERE true ON CONFLICT (parent_id, key, name) DO NOTHING
 
 -- name: open_children
@@ -211,7 +286,7 @@ FROM {each:rows} WHERE true ON CONFLICT (parent_id, key, name) DO NOTHING
 SELECT {rows: id} FROM (
   SELECT id FROM runs
   WHERE finished_at IS NULL AND cancel_requested_at = :now AND parent_id IN (SELECT {int:0} FROM {each:ids})
-  ORDER BY id)
+  ORDER BY id) found
 
 -- name: write_meta
 -- The number of the batch, in its own transaction: an unknown outcome is looked up here.
@@ -224,13 +299,16 @@ INSERT INTO meta (schema_version, store_id, next_id, commit_sequence, clock_ms) 
 
 -- name: release_all
 -- Recovery: what a dead process held is claimable again, at once, and its epoch has moved on.
-UPDATE runs SET {to:release}, owner = NULL, epoch = epoch + 1, crashes = crashes + 1, available_at = :now
-WHERE {from:release runs}
+UPDATE runs SET {to:release}, owner = NULL, epoch = epoch + 1, available_at = :now WHERE {from:release runs}
+
+-- name: accuse
+-- The death counts against what was at work; most of what a process had claimed had not begun.
+UPDATE runs SET crashes = crashes + 1 WHERE {from:claim runs} AND id IN (SELECT {int:0} FROM {each:ids})
 
 -- name: release
 -- A worker gives back what it has not finished, or does not know; not what was claimed again since it looked.
-UPDATE runs SET {to:release}, owner = NULL, epoch = c.epoch + 1, available_at = :now
-FROM (SELECT {int:0} AS id, {int:1} AS epoch FROM {each:rows}) c
+UPDATE runs SET {to:release}, owner = NULL, epoch = c.epoch + 1, available_at = :now, crashes = runs.crashes + c.crashes
+FROM (SELECT {int:0} AS id, {int:1} AS epoch, {int:2} AS crashes FROM {each:rows}) c
 WHERE runs.id = c.id AND runs.epoch = c.epoch AND {from:release runs}
 
 -- name: resume

@@ -7,15 +7,27 @@ kind is kept, and every change is guarded by epoch and state in the statements t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
+from functools import partial
 
 import msgspec
 
 from fanfold.model import lifecycle
-from fanfold.model.commands import Batch, ClaimRequest, Existing, Outcome
-from fanfold.model.run import ROOT, TIMER, Claimed, End, NewRun
+from fanfold.model.commands import (
+    Batch,
+    Block,
+    ClaimRequest,
+    Eviction,
+    Existing,
+    Outcome,
+    Progressed,
+    Release,
+    Retried,
+    Seal,
+)  # fmt: skip
+from fanfold.model.run import MOST_CRASHES, ROOT, SUSPECT, TIMER, Claimed, End, NewRun
 from fanfold.store.cancels import Cancels
-from fanfold.store.database import CommitUnknown, Database
+from fanfold.store.database import BatchRejected, CommitUnknown, Database
 from fanfold.store.endings import Endings
 from fanfold.store.transaction import Transaction, keyed
 
@@ -57,24 +69,30 @@ class Store:
         ((_version, _store, _next, sequence, _clock),) = await self._tx.rows("read_meta")
         return sequence
 
-    async def recover(self, batch: int, now: int) -> Recovery:
-        """Take over from a dead process: release what it held, and wake who is behind."""
+    async def recover(self, batch: int, now: int, at_work: Collection[int] = ()) -> Recovery:
+        """Take over from a dead process: release what it held, and wake who is behind.
+
+        The death counts against the runs that were `at_work`.
+        """
         tx = self._tx
         await self.database.begin()
         try:
             released = await tx.execute("release_all", now=now)
+            if at_work:
+                await tx.execute("accuse", ids=keyed(sorted(at_work)))
             behind = [id for (id,) in await tx.rows("find_behind")]
             if behind:
                 await tx.execute("wake", ids=keyed(behind), now=now)
             unsettled = [id for (id,) in await tx.rows("find_unsettled")]
             flagged = [id for (id,) in await tx.rows("flagged")]
+            suspects = [Suspect(*row) for row in await tx.rows("find_suspects", suspect=SUSPECT)]
             due = await tx.value("next_timer")
             await tx.execute("write_meta", batch=batch, now=now, next_id=0)
         except BaseException:
             await self.database.rollback()
             raise
         await self.database.commit()
-        return Recovery(released, unsettled, flagged, None if due is None else int(due))
+        return Recovery(released, unsettled, flagged, suspects, None if due is None else int(due))
 
 
 def _is_doomed(row: NewRun, cancelled: Container[int]) -> bool:
@@ -83,12 +101,23 @@ def _is_doomed(row: NewRun, cancelled: Container[int]) -> bool:
     return is_under and row.parent_id != ROOT and not row.compensates and row.kind != TIMER
 
 
+class Suspect(msgspec.Struct):
+    """A run that was at work in one dead process after the other."""
+
+    id: int
+    epoch: int
+    parent_id: int
+    attempt: int
+    crashes: int
+
+
 class Recovery(msgspec.Struct):
     """What an engine found at its start."""
 
     released: int  # runs that a dead process held
     unsettled: list[int]  # sealed parents whose last child has ended
     flagged: list[int]  # cancel requests that were not carried out
+    suspects: list[Suspect]
     next_timer: int | None
 
 
@@ -103,42 +132,83 @@ class _Application:
         self._endings = Endings(tx, self._outcome)
 
     async def run(self) -> Outcome:
-        """Take the batch's commands in the order of kinds: insert, claim, drop, return, end, evict, cancel."""
-        batch, tx, outcome = self._batch, self._tx, self._outcome
-        if batch.new:
-            await self._insert(batch.new)
-        for claim in batch.claims:
-            await self._claim(claim)
-        if batch.drops:
-            await self._drop(batch.drops)
-        if batch.returns:
-            await self._return(batch.returns)
-        if batch.ends:
-            await self._endings.end(batch.ends, "complete")
-        if batch.fires_timers:
-            await self._fire_timers()
-        if batch.settles:
-            await self._endings.end(await self._endings.settled(batch.settles), "settle")
-        if batch.wakes and await tx.execute("wake", ids=keyed(batch.wakes), now=outcome.now):
-            outcome.woken = True
-        if batch.evictions:
-            await self._evict()
-        if batch.blocks:
-            await tx.execute("block", rows=batch.blocks)
-            outcome.blocked.update(id for (id,) in await tx.rows("find_blocked", rows=batch.blocks))
-        if batch.releases:
-            await tx.execute("release", rows=batch.releases, now=outcome.now)
-            # A request that went to whoever no longer holds the run is carried out anew.
-            asked = await tx.rows("cancelled_above", ids=keyed(release.id for release in batch.releases))
-            outcome.flagged.extend(id for (id,) in asked)
-        if batch.resumes and await tx.execute("resume", ids=keyed(batch.resumes), now=outcome.now):
-            outcome.woken = True
-        if batch.cancels:
-            await Cancels(tx, self._endings, outcome).carry_out(batch.cancels)
+        """Take the batch's commands, kind by kind."""
+        batch, outcome = self._batch, self._outcome
+        for kind, step in (
+            ("new", self._insert),
+            ("seals", self._seal),
+            ("claims", self._claim_all),
+            ("progress", self._note_progress),
+            ("drops", self._drop),
+            ("returns", self._return),
+            ("ends", partial(self._endings.end, event="complete")),
+            ("retries", self._retry),
+            ("fires_timers", self._fire_timers),
+            ("quarantines", partial(self._endings.end, event="quarantine")),
+            ("settles", self._settle),
+            ("wakes", self._wake),
+            ("evictions", self._evict),
+            ("blocks", self._block),
+            ("releases", self._release),
+            ("resumes", self._resume),
+            ("cancels", Cancels(self._tx, self._endings, outcome).carry_out),
+        ):
+            commands = getattr(batch, kind)
+            if commands:
+                await step(commands)
         if batch.fires_timers or any(row.kind == TIMER for row in batch.new):
-            due = await tx.value("next_timer")
+            due = await self._tx.value("next_timer")
             outcome.next_timer = None if due is None else int(due)
         return outcome
+
+    async def _seal(self, seals: Sequence[Seal]) -> None:
+        await self._tx.execute("seal_groups", rows=seals)
+        await self._settle([seal.id for seal in seals])
+
+    async def _claim_all(self, claims: Sequence[ClaimRequest]) -> None:
+        for claim in claims:
+            await self._claim(claim)
+
+    async def _note_progress(self, progress: Sequence[Progressed]) -> None:
+        latest: dict[tuple[int, int], str | None] = {}
+        for id, epoch, text in progress:
+            latest[id, epoch] = text or latest.get((id, epoch))
+        await self._tx.execute("note_progress", rows=[(*run, text) for run, text in latest.items()])
+
+    async def _settle(self, parents: Sequence[int]) -> None:
+        await self._endings.end(await self._endings.settled(parents), "settle")
+
+    async def _wake(self, workflows: Sequence[int]) -> None:
+        if await self._tx.execute("wake", ids=keyed(workflows), now=self._outcome.now):
+            self._outcome.woken = True
+
+    async def _block(self, blocks: Sequence[Block]) -> None:
+        await self._tx.execute("block", rows=blocks)
+        self._outcome.blocked.update(id for (id,) in await self._tx.rows("find_blocked", rows=blocks))
+
+    async def _release(self, releases: Sequence[Release]) -> None:
+        await self._tx.execute("release", rows=releases, now=self._outcome.now)
+        await self._ask_again(release.id for release in releases)
+
+    async def _resume(self, roots: Sequence[int]) -> None:
+        if await self._tx.execute("resume", ids=keyed(roots), now=self._outcome.now):
+            self._outcome.woken = True
+
+    async def _ask_again(self, ids: Iterable[int]) -> None:
+        """Have a cancel request that went to whoever no longer holds the run carried out anew."""
+        asked = await self._tx.rows("cancelled_above", ids=keyed(ids))
+        self._outcome.flagged.extend(id for (id,) in asked)
+
+    async def _retry(self, retries: Sequence[Retried]) -> None:
+        tx, now = self._tx, self._outcome.now
+        await tx.execute("record_attempts", rows=retries, now=now)
+        retried = {retry.id for retry in retries}
+        if await tx.execute("retry_runs", rows=retries, now=now) < len(retries):
+            there = {id for (id,) in await tx.rows("find_retried", rows=retries)}
+            self._outcome.lost.update(retried - there)
+            retried &= there
+        self._outcome.retried.update(retried)
+        await self._ask_again(retried)
 
     async def _insert(self, new: Sequence[NewRun]) -> None:
         above = sorted({id for row in new if row.parent_id for id in (row.parent_id, row.root_id)})
@@ -160,6 +230,9 @@ class _Application:
         )
         if inserted < len(new):
             there = {id for (id,) in await tx.rows("find_inserted", ids=keyed(row.id for row in new))}
+            if len(there) > inserted:
+                # Some were there before, and counting those would make a parent wait for ever.
+                raise BatchRejected(f"{len(there) - inserted} of {len(new)} new runs have an id that is taken")
             await self._explain([row for row in new if row.id not in there])
             new = [row for row in new if row.id in there]
         counts = Counter(row.parent_id for row in new)
@@ -175,7 +248,28 @@ class _Application:
             self._outcome.refused[row.id] = holders.get((row.parent_id, row.key, row.name))
 
     async def _claim(self, claim: ClaimRequest) -> None:
-        found: list[tuple[int, int]] = []
+        found = [id for (id,) in await self._claimable(claim)]
+        if len(found) == claim.most:
+            self._outcome.filled.append(claim)
+        doomed = {id for (id,) in await self._tx.rows("find_doomed", ids=keyed(found))} if found else set[int]()
+        if doomed:
+            # What may never start must not be waited for: it is asked to cancel, as a new run in its place would be.
+            await self._tx.execute("flag", ids=keyed(sorted(doomed)), now=self._outcome.now)
+            self._outcome.flagged.extend(sorted(doomed))
+        ids = [id for id in found if id not in doomed]
+        if ids:
+            await self._tx.execute("claim", ids=keyed(ids), owner=self._owner, now=self._outcome.now)
+            self._outcome.claimed.extend(_claimed.decode(await self._tx.text("read_claimed", ids=keyed(ids))))
+
+    async def _claimable(self, claim: ClaimRequest) -> list[tuple[int]]:
+        """Return the ids of what a claim is for, as rows."""
+        limits = {"now": self._outcome.now, "suspect": SUSPECT}
+        if claim.ids:
+            return await self._tx.rows("claimable_of", ids=keyed(claim.ids), most=claim.most, **limits)
+        if claim.queue is None:
+            names = [(name,) for name in claim.names]
+            return await self._tx.rows("claimable_suspect", names=names, most_crashes=MOST_CRASHES, **limits)
+        found: list[tuple[int]] = []
         for name in claim.names:
             below = _ABOVE_ALL
             while len(found) < claim.most:
@@ -184,20 +278,9 @@ class _Application:
                     break
                 below = int(priority)
                 found += await self._tx.rows(
-                    "claimable", queue=claim.queue, name=name, priority=below, now=self._outcome.now,
-                    most=claim.most - len(found),
-                )  # fmt: skip
-        if len(found) == claim.most:
-            self._outcome.filled.append(claim)
-        doomed = [id for id, is_doomed in found if is_doomed]
-        if doomed:
-            # What may never start must not be waited for: it is asked to cancel, as a new run in its place would be.
-            await self._tx.execute("flag", ids=keyed(doomed), now=self._outcome.now)
-            self._outcome.flagged.extend(doomed)
-        ids = [id for id, is_doomed in found if not is_doomed]
-        if ids:
-            await self._tx.execute("claim", ids=keyed(ids), owner=self._owner, now=self._outcome.now)
-            self._outcome.claimed.extend(_claimed.decode(await self._tx.text("read_claimed", ids=keyed(ids))))
+                    "claimable", queue=claim.queue, name=name, priority=below, most=claim.most - len(found), **limits
+                )
+        return found
 
     async def _drop(self, timers: Sequence[int]) -> None:
         dropped = await self._tx.rows("find_dropped", ids=keyed(timers))
@@ -218,13 +301,12 @@ class _Application:
         rest = [end for end in returns if end.id not in self._outcome.returned]
         await self._endings.end(rest, "complete")
 
-    async def _fire_timers(self) -> None:
+    async def _fire_timers(self, _asked: bool) -> None:  # noqa: FBT001 - called like the other kinds
         due = await self._tx.rows("due_timers", now=self._outcome.now, most=CHUNK)
         ends = [End(id, epoch, parent, lifecycle.target("fire")) for id, epoch, parent in due]
         await self._endings.end(ends, "fire")
 
-    async def _evict(self) -> None:
-        rows = self._batch.evictions
+    async def _evict(self, rows: Sequence[Eviction]) -> None:
         if await self._tx.execute("evict", rows=rows):
             await self._tx.execute("consume", rows=rows)
             self._outcome.evicted.update(id for (id,) in await self._tx.rows("find_evicted", rows=rows))

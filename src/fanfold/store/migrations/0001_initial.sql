@@ -51,11 +51,27 @@ CREATE INDEX runs_held ON runs (owner, epoch) WHERE state = 'running';
 -- `app.run` looks for the root that it left behind.
 CREATE INDEX runs_roots ON runs (name, digest, id) WHERE parent_id = 0;
 
+-- What goes on when an engine starts.
+CREATE INDEX runs_open_roots ON runs (id) WHERE parent_id = 0 AND finished_at IS NULL;
+
 -- A cancel request is walked from here, whatever crashes on the way.
 CREATE INDEX runs_flagged ON runs (cancel_requested_at) WHERE cancel_requested_at IS NOT NULL AND finished_at IS NULL;
 
 -- What stands still is looked for by its tree.
 CREATE INDEX runs_paused ON runs (root_id) WHERE state = 'paused';
+
+-- Whose processes died, again and again: few, claimed one by one.
+CREATE INDEX runs_suspect ON runs (crashes, available_at, id) WHERE crashes > 0;
+
+-- Failed attempts that were followed by another one, for people.
+CREATE TABLE attempts (
+  run_id {integer} NOT NULL,
+  attempt {integer} NOT NULL,
+  epoch {integer} NOT NULL,
+  finished_at {integer} NOT NULL,
+  error {text} NOT NULL
+);
+CREATE UNIQUE INDEX attempts_identity ON attempts (run_id, attempt);
 
 -- One narrow row for each run that has children, changed in the transaction that changes the child. Apart from
 -- `runs`, since counters beside a large payload cost a third of the throughput.
