@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from fanfold.model.codec import decode_text
+from fanfold.model.retry import Retry
 from fanfold.model.run import Claimed, NewRun
 from fanfold.worker.context import Context, set_current
 from fanfold.worker.task import Task
+
+if TYPE_CHECKING:
+    from fanfold.worker.calls import Calls
+    from fanfold.worker.limits import TimeLimit
 
 
 class Body:
@@ -17,7 +22,10 @@ class Body:
 
     coroutine: Coroutine[Any, Any, Any]
 
-    __slots__ = ("carrier", "context", "coroutine", "epoch", "is_cancelled", "is_started", "run", "task")
+    __slots__ = (
+        "calls", "carrier", "context", "coroutine", "epoch", "has_slot", "is_cancelled", "is_over", "is_started",
+        "is_waiting", "limit", "place", "run", "task",
+    )  # fmt: skip
 
     def __init__(self, run: NewRun | Claimed, epoch: int, task: Task[..., Any], context: Context) -> None:
         self.run = run
@@ -25,8 +33,39 @@ class Body:
         self.task = task
         self.context = context
         self.carrier: asyncio.Task[None] | None = None
+        self.calls: Calls | None = None  # its children, from the first call on
+        self.limit: TimeLimit | None = None
         self.is_started = False
-        self.is_cancelled = False
+        self.has_slot = False
+        self.place = 0  # among what is at work
+        self.is_waiting = False  # for its children; it has given its slot back
+        self.is_cancelled = False  # its run is asked to cancel
+        self.is_over = False  # its end is on its way to the store: what it still does changes nothing
+
+    @property
+    def attempt(self) -> int:
+        """Which try of the run this is, from 1."""
+        return self.run.attempt if isinstance(self.run, Claimed) else 1
+
+    @property
+    def is_dead(self) -> bool:
+        """Tell whether what the body still does reaches nothing."""
+        return self.is_over or (self.limit is not None and self.limit.error is not None)
+
+    @property
+    def retry(self) -> Retry:
+        """The policy that holds: the call's, else the task's."""
+        policy = self._options.get("retry")
+        return self.task.retry if policy is None else Retry(**policy)
+
+    @property
+    def timeout_ms(self) -> int | None:
+        """How long this attempt may run, or None."""
+        return self._options.get("timeout_ms", self.task.timeout_ms)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {} if self.run.options is None else decode_text(self.run.options)
 
     def call(self) -> Any:
         """Call the function with the run's input; in a context of its own, so that nothing leaks to the next body."""
@@ -48,43 +87,9 @@ class Finish(Protocol):
         ...
 
 
-class BodyQueue:
-    """Bodies that were claimed and wait for a slot: highest priority first, then in order."""
+class Begin(Protocol):
+    """Told about a body that begins to run, if something depends on when."""
 
-    def __init__(self) -> None:
-        self._levels: dict[int, deque[Body]] = {}
-        self._size = 0
-
-    def __len__(self) -> int:
-        return self._size
-
-    def push(self, body: Body) -> None:
-        """Put a body at the end of its priority."""
-        level = self._levels.get(body.run.priority)
-        if level is None:
-            level = self._levels[body.run.priority] = deque()
-        level.append(body)
-        self._size += 1
-
-    def pop(self) -> Body:
-        """Take the next body."""
-        levels = self._levels
-        priority = next(iter(levels)) if len(levels) == 1 else max(levels)
-        level = levels[priority]
-        body = level.popleft()
-        if not level:
-            del levels[priority]
-        self._size -= 1
-        return body
-
-
-class Slots:
-    """How many bodies may run at once in this process, over all executors."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.taken = 0
-
-    def is_free(self) -> bool:
-        """Tell whether one more body may start."""
-        return self.taken < self.most
+    def __call__(self, body: Body) -> None:
+        """Take note of the time."""
+        ...

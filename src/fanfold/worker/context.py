@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from fanfold.errors import NotAllowed, NotInRun
-from fanfold.model.codec import decode_text
+from fanfold.errors import Evicted, InvalidInput, NotAllowed, NotInRun
+from fanfold.model import keys
+from fanfold.model.codec import decode_text, encode_text
 from fanfold.model.run import Claimed, NewRun
 from fanfold.worker.handle import Handle
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import random
     import uuid
 
+    from fanfold.worker.calls import Calls
     from fanfold.worker.task import CallOptions, Task
 
 
@@ -36,8 +38,7 @@ class Context:
     @property
     def key(self) -> str | None:
         """The key that the caller gave the run, or None."""
-        key = self._run.key
-        return key[2:] if key is not None and key.startswith("k:") else None
+        return keys.shown(self._run.key)
 
     @property
     def parent_id(self) -> int | None:
@@ -79,20 +80,90 @@ class Context:
         """Return a UUID that is the same on replay; in workflows only."""
         raise NotAllowed("current().uuid() is for workflows; in a task use the uuid module")
 
+    @property
+    def state(self) -> Any:
+        """What the app's `lifespan` yielded in this process; in tasks only."""
+        raise NotAllowed("current().state is for tasks: a workflow does no I/O")
+
+    def report_progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
+        """Say how far the run is; shown by `status().progress`. The latest counts, and is durable soon after."""
+        del done, total, message
+        raise NotAllowed("current().report_progress() is for tasks; a workflow's progress is that of its children")
+
     def call(
         self, task: Task[..., Any], options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Handle[Any]:
         """Start a child."""
         del options, args, kwargs
+        raise NotAllowed(f"run {self.id} ({self._run.name}) cannot start {task.name} here")
+
+    def map(self, task: Task[..., Any], options: CallOptions, items: Iterable[Any], *, is_starred: bool) -> Handle[Any]:
+        """Start a group of children."""
+        del options, items, is_starred
         raise NotAllowed(
-            f"run {self.id} ({self._run.name}) is a task and cannot start {task.name}: "
-            "in this version children are started by workflows"
+            f"run {self.id} ({self._run.name}) is a task: in this version {task.name}.map is for workflows; "
+            "in a task gather the calls"
         )
 
     def sleep(self, delay_s: float) -> Handle[None]:
         """Start a durable timer."""
         del delay_s
         raise NotAllowed("sleep() is for workflows; in a task use asyncio.sleep or time.sleep")
+
+
+class Home(Protocol):
+    """The worker, as a task's body sees it."""
+
+    state: Any
+
+    def calls_of_run(self, id: int, epoch: int) -> Calls | None:
+        """Return the children of a body that is held; None if its run is no longer this worker's."""
+        ...
+
+    def report(self, id: int, epoch: int, progress: str) -> None:
+        """Record how far a run is; from any thread."""
+        ...
+
+
+class TaskContext(Context):
+    """`current()` inside a task's body."""
+
+    __slots__ = ("_epoch", "_home")
+
+    def __init__(self, run: NewRun | Claimed, epoch: int, created_at: int, store_id: str, home: Home) -> None:
+        super().__init__(run, created_at, store_id)
+        self._epoch = epoch
+        self._home = home
+
+    @property
+    def state(self) -> Any:
+        """What the app's `lifespan` yielded in this process."""
+        return self._home.state
+
+    def report_progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
+        """Say how far the run is; shown by `status().progress`. The latest counts, and is durable soon after."""
+        self._home.report(self.id, self._epoch, encode_text(checked_progress(done, total, message)))
+
+    def call(
+        self, task: Task[..., Any], options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Handle[Any]:
+        """Start a child, or find the one that an earlier attempt started."""
+        calls = self._home.calls_of_run(self.id, self._epoch)
+        if calls is None:
+            raise Evicted
+        return calls.call(task, options, args, kwargs)
+
+
+def checked_progress(done: object, total: object, message: object) -> dict[str, Any]:
+    """Return what `report_progress` records; InvalidInput for what is no progress."""
+    for name, value in (("done", done), ("total", total)):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+        if not is_number and not (name == "total" and value is None):
+            raise InvalidInput(f"report_progress({name}=) is a number, not {value!r}")
+    if message is not None and not isinstance(message, str):
+        raise InvalidInput(f"report_progress(message=) is a text, not {message!r}")
+    text = None if message is None else message.encode("utf-8", "replace").decode().replace("\0", " ")[:1000]
+    return {"done": done, "total": total, "message": text}
 
 
 _current: ContextVar[Context] = ContextVar("fanfold_run")

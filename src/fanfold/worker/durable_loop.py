@@ -2,29 +2,32 @@
 
 A coroutine cannot tell it from a stock loop, as long as it asks only for what can be replayed. Three things make
 replay exact. Deliveries come one at a time: one future is resolved, the loop runs until nothing is ready, then the
-next. Time stands still but for deliveries. And whatever asyncio keeps in sets hashes by creation, never by address,
-so that it iterates alike in every process. Private names of asyncio stand in this module only.
+next. Time stands still but for deliveries. And whatever asyncio keeps in sets hashes by its place, never by address,
+so that it iterates alike in every process. Private names of asyncio stand here and in `asyncio_versions` only.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
+import inspect
 import sys
 from asyncio import events, tasks
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from typing import Any, Protocol
 
-from fanfold.errors import NotAllowed
+from fanfold.errors import Evicted
+from fanfold.model.duration import MAX_DELAY_S
+from fanfold.worker import asyncio_versions
 from fanfold.worker.callbacks import DurableTimer, Ready
-from fanfold.worker.places import Place
+from fanfold.worker.durable_tasks import DurableFuture, DurableTask
+from fanfold.worker.places import Place, mixed
 from fanfold.worker.refused import REFUSED, refusal
+from fanfold.worker.signals import is_from_a_signal
+from fanfold.worker.unwinding import Unwinding, keep_for_ever
 
-_MIX = 0x9E3779B97F4A7C15
-_STEP = 0x1E3779B97F4A7C15
-_MASK = (1 << 61) - 1
+MOST_REFUSALS = 100  # after each of them a dying frame hears Evicted; then it is left waiting
 
 
 class Host(Protocol):
@@ -38,44 +41,9 @@ class Host(Protocol):
         """Something went wrong where nobody awaits."""
         ...
 
-
-class DurableTask(asyncio.Task[Any]):
-    """An asyncio task with a place."""
-
-    _log_destroy_pending: bool  # asyncio's own; typeshed does not know it
-
-    def __init__(
-        self, coroutine: Coroutine[Any, Any, Any], loop: DurableLoop, name: str, place: Place, number: int,
-        context: contextvars.Context,
-    ) -> None:  # fmt: skip
-        self.place = place
-        self.context = context
-        self._hash = number
-        super().__init__(coroutine, loop=loop, name=name, context=context)
-
-    def keep_quiet(self) -> None:
-        """Log nothing when it is collected before it has ended."""
-        self._log_destroy_pending = False
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-
-class DurableFuture(asyncio.Future[Any]):
-    """What `loop.create_future` returns: a future that hashes by creation."""
-
-    def __init__(self, loop: DurableLoop, number: int) -> None:
-        self._hash = number
-        super().__init__(loop=loop)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
+    def on_left(self, frames: list[Any]) -> None:
+        """Hear that these frames would not end when the loop was dropped; they stay where they are."""
+        ...
 
 
 class DurableLoop(asyncio.AbstractEventLoop):
@@ -83,26 +51,26 @@ class DurableLoop(asyncio.AbstractEventLoop):
 
     def __init__(self, run_id: int, host: Host, now_ms: int) -> None:
         self.now_ms = now_ms
-        self._number = (run_id * _MIX) & _MASK
         self._host = host
         self._ready: deque[Ready] = deque()
         self._due: list[DurableTimer] = []  # timers without a delay
         self._outer: asyncio.AbstractEventLoop | None = None
         self._hooks = sys.get_asyncgen_hooks()
-        self._outside = Place("/0")
-        self._origin = Place("")
+        origin = Place("", mixed(run_id))
+        self._main_place = origin.next_task()
+        self._outside = Place("/0", origin.next_number())
+        self._unseen = Place("", origin.next_number())  # for what asyncio makes for itself, and no code sees
+        self._variables = contextvars.Context()
         self.tasks: dict[DurableTask, None] = {}  # strong references: asyncio keeps weak ones
         self._generators: list[AsyncGenerator[Any, Any]] = []
         self._generators_limit = 64
         self._endings: Iterator[asyncio.Future[Any]] = iter(())
+        self._ending: asyncio.Future[Any] | None = None  # what the loop runs for now
         self._is_stopping = False
         self.is_finished = False
+        self.fatal: BaseException | None = None  # what ended it at once, as it would end a program: sys.exit()
         self._is_closed = False
-
-    def number(self) -> int:
-        """Return the hash of the next thing made here: by creation, mixed, so that loops do not collide."""
-        self._number = (self._number + _STEP) & _MASK
-        return self._number
+        self._refusals = 0
 
     def place(self) -> Place:
         """Return where the running code stands; callbacks outside any task share a place."""
@@ -125,9 +93,10 @@ class DurableLoop(asyncio.AbstractEventLoop):
 
     def run_main(self, coroutine: Coroutine[Any, Any, Any], name: str, context: contextvars.Context) -> DurableTask:
         """Make the task that the loop lives for. When it ends the rest is ended, as `asyncio.run` does."""
-        main = self.create_task(coroutine, name=name, context=context.copy())
+        self._variables = context
+        main = self._make_task(coroutine, name, self._main_place, self._main_place.number, context.copy())
         self._endings = self._end_all(context)
-        main.add_done_callback(self._stop, context=_EMPTY)
+        self._run_for(main)
         return main
 
     def run_ready(self) -> None:
@@ -152,14 +121,24 @@ class DurableLoop(asyncio.AbstractEventLoop):
             callback, arguments, context = item
             try:
                 context.run(callback, *arguments)
-            except KeyboardInterrupt:
-                raise
+            except (KeyboardInterrupt, SystemExit) as error:
+                if is_from_a_signal(error):
+                    raise
+                # As on a stock loop: it stops in the midst of the round, all is cancelled, and this is the outcome.
+                self.fatal = self.fatal or error
+                self._is_stopping = True
+                return
             except BaseException as error:
                 self.call_exception_handler({"message": "a callback raised", "exception": error})
 
-    def _stop(self, _ended: asyncio.Future[Any]) -> None:
-        """Stop at the end of this round: what the loop ran for has ended."""
-        self._is_stopping = True
+    def _run_for(self, ending: asyncio.Future[Any]) -> None:
+        self._ending = ending
+        ending.add_done_callback(self._stop, context=_EMPTY)
+
+    def _stop(self, ended: asyncio.Future[Any]) -> None:
+        """Stop at the end of this round if what the loop runs for has ended."""
+        if ended is self._ending:
+            self._is_stopping = True
 
     def _go_on(self) -> None:
         """Run for the next thing that must end, or be finished."""
@@ -171,11 +150,11 @@ class DurableLoop(asyncio.AbstractEventLoop):
         if ending is None:
             self.is_finished = True
         else:
-            ending.add_done_callback(self._stop, context=_EMPTY)
+            self._run_for(ending)
 
     def _end_all(self, context: contextvars.Context) -> Iterator[asyncio.Future[Any]]:
         """Yield what `asyncio.run` runs the loop for once its coroutine has ended, one after the other."""
-        left = list(self.tasks)
+        left = [task for task in self.tasks if not task.done()]
         for task in left:
             task.cancel()
         if left:
@@ -203,25 +182,66 @@ class DurableLoop(asyncio.AbstractEventLoop):
             if isinstance(ended, Exception):
                 self.call_exception_handler({"message": "an async generator raised at its end", "exception": ended})
 
+    # The end -------------------------------------------------------------------------------------------------------
+
     def close(self) -> None:
         """Drop the loop: end the frames it holds, and discard whatever they do or raise on their way out."""
+        if self._is_closed:
+            return
         self._is_closed = True
         self._ready.clear()
-        for task in reversed(self.tasks):
-            task.keep_quiet()
-            _close_frames(task.get_coro(), task.context)
-        for generator in self._generators:
-            _discard(lambda generator=generator: generator.aclose().send(None))
+        self._due.clear()
+        self.enter()  # or what dying frames start would run on the engine's loop
+        try:
+            left = self._unwind()
+        finally:
+            self.leave()
         self.tasks.clear()
         self._generators.clear()
-        self._ready.clear()
+        if left:
+            for frame in left:
+                keep_for_ever(frame)
+            self._host.on_left(left)
+
+    def _unwind(self) -> list[Any]:
+        """End all frames, the newest tasks first; return those that would not end."""
+        unwinding = Unwinding(self._be_patient)
+        left: list[Any] = []
+        for task in reversed(list(self.tasks)):  # no more are made: the loop is closed
+            task.keep_quiet()
+            coroutine = task.get_coro()
+            with asyncio_versions.current(self, task):
+                if not unwinding.end(coroutine, task.context):
+                    left.append(coroutine)
+        for _ in range(len(self._generators) + MOST_GENERATORS):
+            if not self._generators:
+                break
+            generator = self._generators.pop(0)  # dying frames may have begun one more
+            if not unwinding.close(generator, self._variables):
+                left.append(generator)
+        return left
+
+    def _be_patient(self) -> None:
+        self._refusals = 0
+
+    def refuse(self) -> None:
+        """Raise Evicted: what asks is the frame of a run that has left memory.
+
+        One that catches it and asks again, for ever, is given something in the end that it can only wait for.
+        """
+        asyncio_versions.close_unstarted(asyncio_versions.frame_outside(1))
+        self._refusals += 1
+        if self._refusals <= MOST_REFUSALS:
+            raise Evicted
 
     # What asyncio asks of a loop -----------------------------------------------------------------------------------
 
     def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
         """Run `callback` in this turn."""
         ready = Ready((callback, args, context if context is not None else contextvars.copy_context()))
-        if not self._is_closed:
+        if self._is_closed:
+            self.refuse()
+        else:
             self._ready.append(ready)
         return ready
 
@@ -234,11 +254,13 @@ class DurableLoop(asyncio.AbstractEventLoop):
     def call_at(
         self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        """Run `callback` after a durable timer that is due when `time()` reaches `when`."""
+        """Run `callback` after a durable timer that is due when `time()` reaches `when`, or in a hundred years."""
         timer = DurableTimer(when, callback, args, self, context)
         delay = when - self.time()
-        if delay > 0:
-            self._host.arm(timer, delay)
+        if self._is_closed:
+            self.refuse()
+        elif delay > 0:
+            self._host.arm(timer, min(delay, MAX_DELAY_S))
         else:
             self._due.append(timer)
         return timer
@@ -251,28 +273,46 @@ class DurableLoop(asyncio.AbstractEventLoop):
         return self.now_ms / 1000
 
     def create_future(self) -> asyncio.Future[Any]:
-        """Return a future that hashes by creation; refuse `asyncio.wait` over futures that do not."""
+        """Return a future that hashes by its place; refuse `asyncio.wait` over futures that do not."""
         caller = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - who calls is the question
-        if caller.f_code is _WAIT:
-            _refuse_unnumbered(caller.f_locals["fs"])
-        return DurableFuture(self, self.number())
+        if caller.f_globals.get("__package__") == "asyncio" and not asyncio_versions.is_given_out(caller):
+            return DurableFuture(self, self._unseen.next_number())
+        return DurableFuture(self, self.place().next_number())
+
+    def never(self) -> asyncio.Future[Any]:
+        """Return what a dying frame waits for in vain."""
+        self.refuse()
+        return DurableFuture(self, 0)
 
     def create_task(
         self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None, **_options: Any
     ) -> DurableTask:
         """Make a task; its place is the next one of the task that makes it."""
+        if self._is_closed:
+            if inspect.iscoroutine(coro):
+                coro.close()
+            self.refuse()
         current = tasks.current_task(self)
-        if _is_for_wait_for(coro) and isinstance(current, DurableTask):
-            # Python 3.11 runs what `wait_for` awaits in a task of its own, 3.12 in place: one place for both.
-            place = current.place
+        if asyncio_versions.is_for_wait_for(coro) and isinstance(current, DurableTask):
+            # Only some Pythons make a task here: it counts for nothing, and its calls are those of who waits for it.
+            place, number = current.place, self._unseen.next_number()
         else:
-            place = (current.place if isinstance(current, DurableTask) else self._origin).next_task()
-        task = DurableTask(
-            coro, self, name or f"Task{place.path}", place, self.number(),
+            place = (current.place if isinstance(current, DurableTask) else self._outside).next_task()
+            number = place.number
+        return self._make_task(
+            coro, name or f"Task{place.path}", place, number,
             context if context is not None else contextvars.copy_context(),
         )  # fmt: skip
-        self.tasks[task] = None
-        task.add_done_callback(self._forget, context=_EMPTY)
+
+    def _make_task(
+        self, coroutine: Any, name: str, place: Place, number: int, context: contextvars.Context
+    ) -> DurableTask:
+        task = DurableTask(coroutine, self, name, place, number, context)
+        if self._is_closed:
+            task.keep_quiet()
+        else:
+            self.tasks[task] = None
+            task.add_done_callback(self._forget, context=_EMPTY)
         return task
 
     def _forget(self, task: asyncio.Future[Any]) -> None:
@@ -294,12 +334,13 @@ class DurableLoop(asyncio.AbstractEventLoop):
         return self._is_closed
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Log what nobody awaits."""
-        self._host.on_task_error(context)
+        """Log what nobody awaits; once the loop is dropped, nobody cares."""
+        if not self._is_closed:
+            self._host.on_task_error(context)
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """Log what nobody awaits."""
-        self._host.on_task_error(context)
+        self.call_exception_handler(context)
 
     def get_exception_handler(self) -> None:
         """Return None: there is no other handler."""
@@ -315,70 +356,21 @@ for _name in REFUSED:
     setattr(DurableLoop, _name, refusal(_name))
 
 
-def _is_for_wait_for(coroutine: Any) -> bool:
-    """Tell whether `wait_for` makes this task; refuse `as_completed`, which makes its tasks in the order of a set."""
-    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage] - who calls is the question
-    while frame is not None and frame.f_code.co_filename == tasks.__file__:
-        if frame.f_code is _WAIT_FOR:
-            return True
-        if frame.f_code is _AS_COMPLETED:
-            coroutine.close()
-            raise NotAllowed(
-                "asyncio.as_completed starts bare coroutines in the order of a set, which no replay repeats; "
-                "give it tasks: as_completed([asyncio.create_task(c) for c in coroutines])"
-            )
-        frame = frame.f_back
-    return False
-
-
-def _refuse_unnumbered(futures: set[Any]) -> None:
-    """Refuse futures that hash by address."""
-    for future in futures:
-        if type(future).__hash__ is object.__hash__:
-            raise NotAllowed(
-                f"asyncio.wait over a bare {type(future).__name__} iterates in the order of memory addresses, which "
-                "no replay repeats; make it with asyncio.get_running_loop().create_future()"
-            )
-
-
 def _leave_alone(_generator: AsyncGenerator[Any, Any]) -> None:
     """Do nothing when an async generator is collected: no user code runs outside a turn."""
 
 
-def _close_frames(coroutine: Any, context: contextvars.Context) -> None:
-    """End a coroutine for good: one that awaits on its way out is closed again, or the collector would do it."""
-    for _ in range(_MOST_CLOSES):
-        if getattr(coroutine, "cr_frame", None) is None:
-            return
-        _discard(lambda: context.run(coroutine.close))
-
-
-def _discard(leave: Callable[[], Any]) -> None:
-    """Run frames' way out; what they raise is nobody's business any more."""
-    with contextlib.suppress(BaseException):  # Evicted, or what a `finally` block made of it
-        leave()
-
-
-_MOST_CLOSES = 100
-_EMPTY = contextvars.Context()
-_WAIT = tasks._wait.__code__  # type: ignore[attr-defined]
-# From 3.12 on `wait_for` awaits in place: there is nothing to make equal.
-_WAIT_FOR = asyncio.wait_for.__code__ if sys.version_info < (3, 12) else None
-# From 3.13 on `as_completed` makes its tasks in a class of its own.
-_iterator = getattr(tasks, "_AsCompletedIterator", None)
-_AS_COMPLETED = (asyncio.as_completed if _iterator is None else _iterator.__init__).__code__
-
-
-def _gathering_hash(future: Any) -> int:
-    """Hash gather's own future by creation on a durable loop, as always elsewhere."""
+def _gathered_number(future: Any) -> int | None:
+    """Return the hash of gather's own future on a durable loop."""
     loop = future.get_loop()
     if not isinstance(loop, DurableLoop):
-        return object.__hash__(future)
-    number = future.__dict__.get("_fanfold_number")
+        return None
+    number = getattr(future, "_fanfold_number", None)  # it has a dictionary, but no `__dict__`
     if number is None:
-        number = future.__dict__["_fanfold_number"] = loop.number()
+        number = future._fanfold_number = loop.place().next_gather()
     return number
 
 
-# gather makes its future itself, so that only its class can be taught to hash alike in every process.
-tasks._GatheringFuture.__hash__ = _gathering_hash  # type: ignore[attr-defined]
+MOST_GENERATORS = 1000  # begun by dying frames
+_EMPTY = contextvars.Context()
+asyncio_versions.hash_gathered(_gathered_number)

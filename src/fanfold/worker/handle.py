@@ -6,6 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from fanfold.model import lifecycle
+from fanfold.model.duration import Duration, seconds
+from fanfold.model.run import End
+from fanfold.worker.failures import child_error
+
 R = TypeVar("R")
 _Future: type[asyncio.Future[Any]] = asyncio.Future
 
@@ -43,6 +48,18 @@ class Handle(asyncio.Future[R], Generic[R]):
         self._on_cancel(self._run_id)
         return True
 
+    def result(self, timeout: Duration | None = None) -> R:
+        """Return the child's result. In a sync task this waits; TimeoutError after `timeout`, and the child goes on.
+
+        In async code, where nothing can wait like this, it is InvalidStateError until the child has ended: await it.
+        """
+        if not self.done():
+            self._block(None if timeout is None else seconds(timeout, "timeout"))
+        return super().result()
+
+    def _block(self, timeout_s: float | None) -> None:
+        """Wait in the calling thread, where that is possible."""
+
     def set_result(self, result: R, /) -> None:
         """Refuse: only the child's end resolves its handle."""
         del result
@@ -61,6 +78,21 @@ class Handle(asyncio.Future[R], Generic[R]):
 
     def __repr__(self) -> str:
         return f"<Handle of {self.task_name}, run {self._run_id}, {self._state.lower()}>"
+
+
+def settle(handle: Handle[Any], end: End) -> None:
+    """Give a handle what its child's end says, unless it is done: given up by the code."""
+    if handle.done():
+        return
+    if end.state != lifecycle.COMPLETED:
+        fail(handle, child_error(handle.task_name, end.id, end.state, end.error))
+        return
+    try:
+        value = handle.decode(end.output or "null")
+    except Exception as unreadable:  # noqa: BLE001 - the result's type has changed since
+        fail(handle, unreadable)
+    else:
+        resolve(handle, value)
 
 
 def resolve(handle: Handle[R], value: R) -> None:

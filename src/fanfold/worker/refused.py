@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from fanfold.errors import NotAllowed
 
@@ -49,11 +49,13 @@ REFUSED: Final[dict[str, str]] = {
 }
 
 
-def refusal(name: str) -> Callable[..., NoReturn]:
+def refusal(name: str) -> Callable[..., Any]:
     """Return the method that raises for the loop method `name`."""
     what = REFUSED[name]
 
-    def refused(_loop: Any, *_args: Any, **_kwargs: Any) -> NoReturn:
+    def refused(loop: Any, *_args: Any, **_kwargs: Any) -> Any:
+        if loop.is_closed():
+            return loop.never()
         raise NotAllowed(
             f"a workflow may not use {what} (loop.{name}): a replay could not repeat it. Do this in a task"
         )

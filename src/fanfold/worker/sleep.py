@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from fanfold.model.duration import seconds
 from fanfold.worker.context import current
 from fanfold.worker.handle import Handle
-from fanfold.worker.task import seconds
 
 
 def sleep(delay: float | timedelta) -> Handle[None]:

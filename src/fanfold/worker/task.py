@@ -5,50 +5,55 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
 
-from fanfold.errors import InvalidInput
+from fanfold.errors import InvalidInput, UnknownTask
 from fanfold.model import run
 from fanfold.model.codec import Signature, encode_text
+from fanfold.model.duration import MAX_DELAY_S, Duration, seconds
+from fanfold.model.retry import ONCE, Retry
 from fanfold.worker.context import calling_context
 from fanfold.worker.handle import Handle
+from fanfold.worker.reference import check_reference
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 MAX_NAME_BYTES = 512
-Duration = float | timedelta
-
-
-def seconds(duration: object, what: str) -> float:
-    """Return a duration in seconds; InvalidInput if it is none."""
-    if isinstance(duration, timedelta):
-        return duration.total_seconds()
-    if isinstance(duration, bool) or not isinstance(duration, int | float) or duration != duration:  # noqa: PLR0124
-        raise InvalidInput(f"{what} must be seconds or a timedelta, not {duration!r}")
-    return float(duration)
+LOOP, THREAD, PROCESS = "loop", "thread", "process"
+EXECUTORS = (THREAD, PROCESS)
 
 
 class CallOptions:
     """What one call overrides."""
 
-    __slots__ = ("delay_ms", "key", "priority", "queue", "tags")
+    __slots__ = ("delay_ms", "key", "policy", "priority", "queue", "tags")
 
     def __init__(
         self, key: str | None = None, queue: str | None = None, priority: int | None = None,
-        delay: Duration = 0, tags: Mapping[str, str] | None = None,
+        delay: Duration = 0, tags: Mapping[str, str] | None = None, retry: Retry | None = None,
+        timeout: Duration | None = None,
     ) -> None:  # fmt: skip
         self.key = None if key is None else "k:" + _checked(key, "key")
         self.queue = None if queue is None else _checked(queue, "queue")
         self.priority = _checked_priority(priority)
-        self.delay_ms = max(round(seconds(delay, "delay") * 1000), 0)
+        self.delay_ms = checked_delay(delay)
         self.tags = None if tags is None else encode_text(_checked_tags(tags))
+        self.policy: dict[str, Any] = {}  # what is stored with the run, as its `options`
+        if retry is not None:
+            self.policy["retry"] = _checked_retry(retry).to_record()
+        if timeout is not None:
+            self.policy["timeout_ms"] = checked_timeout(timeout)
+
+    def record(self, **more: Any) -> str | None:
+        """Return the `options` of a run that is called with these, None where there are none."""
+        policy = self.policy | more
+        return encode_text(policy) if policy else None
 
 
 class Task(Generic[P, R]):
-    """A registered function. Inside a workflow, calling it starts a durable child and returns its `Handle`.
+    """A registered function. Inside a run, calling it starts a durable child and returns its `Handle`.
 
     `fn` is the plain function, typed as written. Made by `@app.task`.
     """
@@ -56,15 +61,22 @@ class Task(Generic[P, R]):
     kind = run.TASK
 
     def __init__(
-        self, function: Callable[..., Any], *, name: str | None, queue: str, priority: int, max_payload: int
-    ) -> None:
+        self, function: Callable[..., Any], *, name: str | None, queue: str, priority: int, max_payload: int,
+        retry: Retry | None = None, timeout: Duration | None = None, executor: str | None = None,
+    ) -> None:  # fmt: skip
         _refuse_odd_functions(function)
+        self.retry = ONCE if retry is None else _checked_retry(retry)
+        self.timeout_ms = None if timeout is None else checked_timeout(timeout)
         self.name = _checked(name or function.__name__, "task name")
         self.queue = _checked(queue, "queue")
         self.priority = _checked_priority(priority) or 0
         self.is_async = inspect.iscoroutinefunction(function)
+        self.executor = _checked_executor(executor, self.name, is_async=self.is_async)
+        if self.executor == PROCESS:
+            check_reference(function)
         self._function = function
         self._max_payload = max_payload
+        self.registry: object = None  # of its app: tasks of another one cannot be called in its runs
         functools.update_wrapper(self, function)
         if _resolves(function):
             _ = self.signature  # a type that cannot travel is an error at decoration
@@ -79,8 +91,17 @@ class Task(Generic[P, R]):
         _ = self.signature  # of the function as it was declared
         changed = copy.copy(self)
         changed.is_async = inspect.iscoroutinefunction(function)
+        changed.executor = LOOP if changed.is_async else THREAD
         changed._function = function  # noqa: SLF001 - a copy of this very object
         return changed
+
+    def refuse_foreign(self, other: Task[..., Any]) -> None:
+        """Raise UnknownTask for a task of another app: no worker of this one would find it, or find the right one."""
+        if other.registry is not self.registry:
+            raise UnknownTask(
+                f"{self.name} calls {other.name}, which is registered in another app; register it in this one, "
+                "or start it through its own app with app.start"
+            )
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -91,16 +112,31 @@ class Task(Generic[P, R]):
         """Start a durable child of the calling run. NotInRun outside of runs, InvalidInput for wrong arguments."""
         return calling_context(self).call(self, NO_OPTIONS, args, kwargs)
 
+    def map(self, items: Iterable[Any]) -> Handle[list[R]]:
+        """Start a durable child for each item, and return a handle of the list of their results, in the items' order.
+
+        In workflows. The items are pulled as there is room: never are more than 10,000 children unfinished. The task
+        has one required argument. The first child that does not complete cancels the rest, and raises GroupFailed.
+        """
+        return mapped(self, NO_OPTIONS, items, is_starred=False)
+
+    def starmap(self, items: Iterable[Iterable[Any]]) -> Handle[list[R]]:
+        """Do what `map` does, with items that are tuples of several arguments."""
+        return mapped(self, NO_OPTIONS, items, is_starred=True)
+
     def options(
         self, *, key: str | None = None, queue: str | None = None, priority: int | None = None, delay: Duration = 0,
-        tags: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None, retry: Retry | None = None, timeout: Duration | None = None,
     ) -> ConfiguredTask[P, R]:  # fmt: skip
         """Return the same task with other settings for the calls made through it.
 
         `key` names the child among its parent's children of this task: the same key and input is the same run.
         `delay` (seconds or timedelta) is how long it waits before it may start; higher `priority` runs first.
+        `retry` and `timeout` are the task's own otherwise; workflows have neither.
         """
-        return ConfiguredTask(self, CallOptions(key, queue, priority, delay, tags))
+        if self.kind == run.WORKFLOW and (retry is not None or timeout is not None):
+            raise InvalidInput(f"{self.name} is a workflow: retry and timeout are for tasks")
+        return ConfiguredTask(self, CallOptions(key, queue, priority, delay, tags, retry, timeout))
 
     def __set_name__(self, owner: type, name: str) -> None:
         raise InvalidInput(
@@ -112,7 +148,7 @@ class Task(Generic[P, R]):
 
 
 class SyncTask(Task[P, R]):
-    """A task whose function is a plain one; it runs in a thread."""
+    """A task whose function is a plain one; it runs in a thread, or in a process."""
 
     @property
     def fn(self) -> Callable[P, R]:
@@ -121,7 +157,7 @@ class SyncTask(Task[P, R]):
 
 
 class AsyncTask(Task[P, R]):
-    """A task whose function is a coroutine function; it runs on the event loop."""
+    """A task whose function is a coroutine function; it runs on the event loop, or in a process."""
 
     @property
     def fn(self) -> Callable[P, Coroutine[Any, Any, R]]:
@@ -150,6 +186,30 @@ class ConfiguredTask(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Start a durable child of the calling run with these settings."""
         return calling_context(self.task).call(self.task, self.call_options, args, kwargs)
+
+    def map(self, items: Iterable[Any]) -> Handle[list[R]]:
+        """Start a durable child for each item with these settings; see `Task.map`."""
+        return mapped(self.task, self.call_options, items, is_starred=False)
+
+    def starmap(self, items: Iterable[Iterable[Any]]) -> Handle[list[R]]:
+        """Start a durable child for each tuple of arguments with these settings; see `Task.starmap`."""
+        return mapped(self.task, self.call_options, items, is_starred=True)
+
+
+def mapped(task: Task[..., Any], options: CallOptions, items: Iterable[Any], *, is_starred: bool) -> Handle[list[Any]]:
+    """Start a group; InvalidInput for a task that does not take such items, or for what is no iterable."""
+    name = "starmap" if is_starred else "map"
+    context = calling_context(task)
+    if not is_starred and task.signature.required != 1:
+        raise InvalidInput(
+            f"{task.name} has {task.signature.required} required arguments: {task.name}.map is for one; "
+            f"use {task.name}.starmap with tuples"
+        )
+    if options.key is not None:
+        raise InvalidInput(f"one key cannot name many children: call {task.name}.{name} without options(key=)")
+    if not hasattr(items, "__iter__"):
+        raise InvalidInput(f"{task.name}.{name} takes an iterable, not {items!r:.80}")
+    return context.map(task, options, items, is_starred=is_starred)
 
 
 def configured(target: Callable[P, Handle[R]]) -> tuple[Task[P, R], CallOptions]:
@@ -197,6 +257,39 @@ def _checked_priority(priority: object) -> int | None:
     ):
         raise InvalidInput(f"a priority is a whole number between -1,000,000 and 1,000,000, not {priority!r}")
     return priority
+
+
+def _checked_retry(retry: object) -> Retry:
+    if not isinstance(retry, Retry):
+        raise InvalidInput(f"retry is a Retry, as in retry=Retry(max_attempts=3), not {retry!r}")
+    return retry
+
+
+def checked_timeout(timeout: object) -> int:
+    """Return a timeout in milliseconds; InvalidInput if it is none."""
+    limit = seconds(timeout, "timeout")
+    if not 0 < limit <= MAX_DELAY_S:
+        raise InvalidInput(f"a timeout is more than 0 s and at most a hundred years, not {timeout!r}; None is none")
+    return max(round(limit * 1000), 1)
+
+
+def checked_delay(delay: object) -> int:
+    """Return a delay in milliseconds; InvalidInput if it is none, or longer than a hundred years."""
+    delay_s = seconds(delay, "delay")
+    if delay_s > MAX_DELAY_S:
+        raise InvalidInput(f"a delay is at most {MAX_DELAY_S:.0f} s, a hundred years, not {delay!r}")
+    return max(round(delay_s * 1000), 0)
+
+
+def _checked_executor(executor: str | None, name: str, *, is_async: bool) -> str:
+    """Return where bodies run: an async one on the loop, a sync one in a thread, either in a process."""
+    if executor is None:
+        return LOOP if is_async else THREAD
+    if executor not in EXECUTORS:
+        raise InvalidInput(f"{name}: executor is one of {', '.join(map(repr, EXECUTORS))}, not {executor!r}")
+    if executor == THREAD and is_async:
+        raise InvalidInput(f"{name} is an async function: it runs on the loop; executor='thread' is for plain ones")
+    return executor
 
 
 def _checked_tags(tags: Mapping[str, str]) -> dict[str, str]:

@@ -10,64 +10,27 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import math
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
-from fanfold.errors import Evicted, KeyConflict, NotAllowed
+from fanfold.errors import InvalidInput, KeyConflict, NotAllowed
 from fanfold.model import lifecycle
-from fanfold.model.codec import digest
-from fanfold.model.ids import UUID, Random, place_random, place_uuid
+from fanfold.model.duration import MAX_DELAY_S
 from fanfold.model.run import EVENT, MAX_DEPTH, TIMER, TIMER_NAME, Claimed, End, NewRun, Recorded
+from fanfold.worker import nondeterminism
 from fanfold.worker.callbacks import DurableTimer
-from fanfold.worker.context import Context, set_current
+from fanfold.worker.context import set_current
 from fanfold.worker.durable_loop import DurableLoop
 from fanfold.worker.failures import child_error, failure_text
 from fanfold.worker.handle import Handle, fail, resolve
+from fanfold.worker.members import Members
+from fanfold.worker.new_runs import new_child, new_group, new_timer
+from fanfold.worker.outbox import Outbox
+from fanfold.worker.source_lines import line_of_call, line_of_wait
 from fanfold.worker.task import CallOptions, Task
+from fanfold.worker.workflow_context import WorkflowContext
 
 log = logging.getLogger("fanfold")
-
-
-class WorkflowContext(Context):
-    """`current()` inside a workflow: besides what every run knows, time and chance that are the same on replay."""
-
-    __slots__ = ("_workflow",)
-
-    def __init__(self, workflow: WorkflowRun, created_at: int, store_id: str) -> None:
-        super().__init__(workflow.run, created_at, store_id)
-        self._workflow = workflow
-
-    def now(self) -> float:
-        """Return the time of the last delivery, in seconds since 1970."""
-        return self._workflow.loop.time()
-
-    def random(self) -> Random:
-        """Return a generator of random numbers that depends on the place of this call alone."""
-        return place_random(self.id, self._created_at, self._workflow.loop.place().next_call())
-
-    def uuid(self) -> UUID:
-        """Return a UUID that depends on the place of this call alone."""
-        return place_uuid(self.id, self._created_at, self._workflow.loop.place().next_call())
-
-    def call(
-        self, task: Task[..., Any], options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Handle[Any]:
-        """Start a child."""
-        return self._workflow.call(task, options, args, kwargs)
-
-    def sleep(self, delay_s: float) -> Handle[None]:
-        """Start a durable timer."""
-        return self._workflow.sleep(delay_s)
-
-
-class Outbox:
-    """What a workflow's code asked for in this turn, on its way to the engine."""
-
-    def __init__(self) -> None:
-        self.new: list[NewRun] = []
-        self.drops: list[int] = []
-        self.cancels: list[int] = []
 
 
 class WorkflowRun:
@@ -86,11 +49,14 @@ class WorkflowRun:
         self._task = task
         self._take_id = take_id
         self._handles: dict[int, Handle[Any] | DurableTimer] = {}
-        self._recorded: dict[str, Recorded] = {}
+        self._recorded: dict[str | tuple[str, str], Recorded] = {}
         self._is_replaying = False
         self._gone: set[int] = set()  # in replay: timers that the code dropped; they may have fired before
+        self.groups: dict[int, Members] = {}
         self._keyed: dict[tuple[str, str], tuple[Handle[Any], int]] = {}
         self._is_cancelled = False
+        self._error: BaseException | None = None  # what the code ended with
+        self._torn_by: BaseException | None = None  # Ctrl-C, in the midst of a turn
         self.is_closed = False
         self.is_reported = False
         self._main: asyncio.Task[Any] | None = None
@@ -113,25 +79,41 @@ class WorkflowRun:
     def take_outbox(self) -> Outbox:
         """Return what the code asked for, and start an empty one; nothing of a run that broke its record."""
         taken, self.outbox = self.outbox, Outbox()
-        return taken if self.broken is None else Outbox()
+        taken.seal()
+        return taken if self.broken is None and not self.is_closed else Outbox()
 
     # Stepping ------------------------------------------------------------------------------------------------------
 
     def begin(self, recorded: Iterable[Recorded] = ()) -> None:
         """Run the code from the top until it waits. `recorded` are the children of an earlier life."""
-        self._recorded = {child.key: child for child in recorded}
+        self._recorded = {_identity(child): child for child in recorded}
         self._is_replaying = bool(self._recorded)
         try:
             args, kwargs = self._task.signature.decode(self.run.input or "{}")
         except Exception as error:  # noqa: BLE001 - the code has changed since the run was started
-            self._finish_with(error)
+            if self._is_replaying:
+                code = self._task.function.__code__
+                line = f"{code.co_filename}:{code.co_firstlineno}"
+                self._break(nondeterminism.unreadable_input(self.run.input, error, line))
+            else:
+                self._finish_with(error)
             return
         self.loop.enter()
         try:
             self._main = self.loop.run_main(self._run_main(args, kwargs), self._task.name, self._variables)
             self._turn()
+        except (KeyboardInterrupt, SystemExit) as error:
+            self._torn_by = error
         finally:
-            self.loop.leave()
+            self._leave()
+
+    def _leave(self) -> None:
+        self.loop.leave()
+        if self._torn_by is not None:
+            # A signal's: nothing that the torn frames do now may be recorded, and the engine hears of it when it has
+            # done with this delivery.
+            self.close()
+            asyncio.get_running_loop().call_soon(_raise, self._torn_by)
 
     async def _run_main(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return await self._task.function(*args, **kwargs)
@@ -141,6 +123,8 @@ class WorkflowRun:
 
         `told` are the ids of cancel events among them, `now` is when they were committed.
         """
+        if self.is_closed:
+            return len(ends)
         loop, outbox = self.loop, self.outbox
         loop.now_ms = max(loop.now_ms, now)
         loop.enter()
@@ -154,8 +138,10 @@ class WorkflowRun:
                 self._turn()
                 if outbox.new or outbox.drops or outbox.cancels or self.is_over:
                     return taken
+        except (KeyboardInterrupt, SystemExit) as error:
+            self._torn_by = error
         finally:
-            loop.leave()
+            self._leave()
         return len(ends)
 
     def _cancel_main(self) -> None:
@@ -169,7 +155,9 @@ class WorkflowRun:
         handle = self._handles.pop(end.id, None)
         if handle is None:
             if self._is_replaying and end.id not in self._gone:
-                self._break(f"run {end.id} was delivered here, but the code has not called it")
+                child = next((child for child in self._recorded.values() if child.id == end.id), None)
+                path = nondeterminism.MAIN_PATH if child is None else nondeterminism.task_path(child.key)
+                self._break(nondeterminism.early_delivery(child, end.id, self._line_of_wait(path)))
         elif isinstance(handle, DurableTimer):
             self.loop.call_soon(handle.fire)
         elif handle.done():
@@ -178,7 +166,9 @@ class WorkflowRun:
             try:
                 value = handle.decode(end.output or "null")
             except Exception as unreadable:  # noqa: BLE001 - the result's type has changed since
-                fail(handle, unreadable)
+                # Not the code's failure: it goes on from here once the type fits again.
+                line = self._line_of_wait(nondeterminism.MAIN_PATH)
+                self._break(nondeterminism.unreadable_result(handle.task_name, end, unreadable, line))
             else:
                 resolve(handle, value)
         else:
@@ -195,11 +185,14 @@ class WorkflowRun:
             return
         for child_id, handle in self._handles.items():
             if isinstance(handle, DurableTimer) or handle.task_name == TIMER_NAME:
-                self.outbox.drops.append(child_id)
+                self.outbox.drop(child_id)
+        error = None if main.cancelled() else main.exception()
+        if self.loop.fatal is not None:
+            self._finish_with(self.loop.fatal)
+            return
         if main.cancelled():
             self._end(lifecycle.target("stop"), error=failure_text(asyncio.CancelledError(lifecycle.CANCELLED)))
             return
-        error = main.exception()
         if error is not None:
             self._finish_with(error)
             return
@@ -211,6 +204,7 @@ class WorkflowRun:
             self._end(lifecycle.target("complete"), output=output)
 
     def _finish_with(self, error: BaseException) -> None:
+        self._error = error
         self._end(lifecycle.target("fail"), error=failure_text(error))
 
     def _end(self, state: str, output: str | None = None, error: str | None = None) -> None:
@@ -218,20 +212,28 @@ class WorkflowRun:
 
     def end_replay(self) -> None:
         """All that was delivered has been fed; what was recorded must have been called."""
-        if self._is_replaying and self.broken is None:
+        if self._is_replaying and self.broken is None and not self.is_closed:
             left = [child for child in self._recorded.values() if child.kind != EVENT]
             if left:
-                self._break(f"{left[0].name} (run {left[0].id}) is recorded, but the code no longer calls it")
+                self._break(nondeterminism.missing_call(left[0], self._instead_of(left[0])))
             self._recorded.clear()
             self._gone.clear()
         self._is_replaying = False
 
+    def _instead_of(self, recorded: Recorded) -> str:
+        """Say what the code did instead of making a recorded call."""
+        if self.end is not None:
+            return nondeterminism.ended(self._error)
+        return nondeterminism.waits(self._line_of_wait(nondeterminism.task_path(recorded.key)))
+
+    def _line_of_wait(self, path: str) -> str:
+        """Return where the asyncio task of a path waits, or the main one if there is no such task."""
+        task = next((task for task in self.loop.tasks if task.place.path == path), self._main)
+        return "" if task is None else line_of_wait(task.get_coro())
+
     def _break(self, reason: str) -> None:
         if self.broken is None:
-            self.broken = (
-                f"NonDeterminism in {self._task.name}: {reason}. Ways out: put the code back as it was; branch on "
-                "current().version; or start another run of it, with a key of its own"
-            )
+            self.broken = nondeterminism.explanation(self._task.name, reason)
 
     def close(self) -> None:
         """Leave memory: no call of the code reaches anything from here on."""
@@ -245,29 +247,53 @@ class WorkflowRun:
              ) -> Handle[Any]:  # fmt: skip
         """Start a child, or find the one that is recorded for this place."""
         if self.is_closed:
-            raise Evicted
-        run = self.run
-        if run.depth >= MAX_DEPTH:
-            raise NotAllowed(f"runs may be nested {MAX_DEPTH} deep; run {run.id} is at that depth")
+            return self._never(task.name)
+        run = self._may_start(task)
         signature = task.signature
         text, hashed = signature.encode(args, kwargs)
         decode = signature.result.decode
         if options.key is not None and (task.name, options.key) in self._keyed:
             return self._same_key(task.name, options.key, hashed)
-        key = options.key or self.loop.place().next_call()
-        new = NewRun(
-            0, run.root_id, run.id, self.epoch, run.depth + 1, key, task.kind, task.name, hashed, text,
-            lifecycle.PENDING, options.delay_ms,
-            task.queue if options.queue is None else options.queue,
-            (task.priority or run.priority) if options.priority is None else options.priority,
-            run.version, None, run.tags if options.tags is None else options.tags, self._compensates(),
-        )  # fmt: skip
+        place = self.loop.place()
+        key = options.key or place.next_call()
+        new = new_child(run, self.epoch, task, options, key, hashed, text, self._compensates())
         self._start(new)
-        handle: Handle[Any] = Handle(self.loop, new.id, task.name, self.loop.number(), self._cancel_child, decode)
+        handle: Handle[Any] = Handle(self.loop, new.id, task.name, place.next_number(), self._cancel_child, decode)
         self._handles[new.id] = handle
         if options.key is not None:
             self._keyed[task.name, options.key] = handle, hashed
         return handle
+
+    def map(self, task: Task[..., Any], options: CallOptions, items: Iterable[Any], *, is_starred: bool) -> Handle[Any]:
+        """Start a group of children, one for each item, or find the one that is recorded for this place."""
+        if self.is_closed:
+            return self._never(task.name)
+        run = self._may_start(task, levels=2)
+        place = self.loop.place()
+        group = new_group(run, self.epoch, task, options, place.next_call(), self._compensates())
+        members = Members(group, task, options, items, is_starred=is_starred, take_id=self._take_id)
+        self._start(group)
+        if not (self.outbox.new and self.outbox.new[-1] is group):
+            members.forget_results()
+        self.groups[group.id] = members
+        number = place.next_number()
+        handle: Handle[Any] = Handle(
+            self.loop, group.id, task.name, number, self._cancel_child, lambda _output: members.values()
+        )
+        self._handles[group.id] = handle
+        return handle
+
+    def _may_start(self, task: Task[..., Any], levels: int = 1) -> NewRun | Claimed:
+        """Return this run; UnknownTask or NotAllowed if it may not start that task, so many levels down."""
+        self._task.refuse_foreign(task)
+        if self.run.depth + levels > MAX_DEPTH:
+            raise NotAllowed(f"runs may be nested {MAX_DEPTH} deep; run {self.run.id} is at depth {self.run.depth}")
+        return self.run
+
+    def fail_from_outside(self, error: BaseException) -> None:
+        """End the run with what an iterable of its code raised between turns."""
+        if not self.is_over:
+            self._finish_with(error)
 
     def _compensates(self) -> int:
         """Tell whether what is started now is compensation: after the run's own cancel, or below such a run."""
@@ -281,9 +307,14 @@ class WorkflowRun:
         return handle
 
     def sleep(self, delay_s: float) -> Handle[None]:
-        """Start a durable timer and return its handle."""
+        """Start a durable timer and return its handle; InvalidInput for more than a hundred years."""
+        if self.is_closed:
+            return self._never(TIMER_NAME)
+        if not delay_s <= MAX_DELAY_S:
+            raise InvalidInput(f"sleep() is for at most 100 years ({MAX_DELAY_S:.0f} s), not {delay_s} s")
         new = self._new_timer(delay_s)
-        handle: Handle[None] = Handle(self.loop, new.id, TIMER_NAME, self.loop.number(), self._drop_timer, _no_value)
+        number = self.loop.place().next_number()
+        handle: Handle[None] = Handle(self.loop, new.id, TIMER_NAME, number, self._drop_timer, _no_value)
         self._handles[new.id] = handle
         return handle
 
@@ -293,58 +324,71 @@ class WorkflowRun:
         timer.arm(new.id, self._drop_timer)
         self._handles[new.id] = timer
 
+    def _never(self, name: str) -> Handle[Any]:
+        """Raise Evicted; a frame that does not hear it gets a handle to wait for in vain."""
+        self.loop.refuse()
+        return Handle(self.loop, 0, name, 0, self._cancel_child, _no_value)
+
     def _new_timer(self, delay_s: float) -> NewRun:
-        if self.is_closed:
-            raise Evicted
-        run = self.run
-        # Rounded up, but for the noise of floating point: a timer is never early.
-        delay_ms = max(math.ceil(delay_s * 1000 - 1e-3), 0)
-        key = self.loop.place().next_call()
-        new = NewRun(
-            0, run.root_id, run.id, self.epoch, run.depth + 1, key, TIMER, TIMER_NAME,
-            digest(b"sleep", str(delay_ms).encode()), f'{{"delay_ms":{delay_ms}}}', lifecycle.PENDING, delay_ms,
-            version=run.version, compensates=self._compensates(),
-        )  # fmt: skip
+        new = new_timer(self.run, self.epoch, delay_s, self.loop.place().next_call(), self._compensates())
         self._start(new)
         return new
 
     def _start(self, new: NewRun) -> None:
         """Give a call its id: the recorded child's in replay, a fresh one otherwise."""
-        recorded = self._recorded.pop(new.key or "", None) if self._is_replaying else None
+        recorded = self._recorded.pop(_identity(new), None) if self._is_replaying else None
         if recorded is None:
             new.id = self._take_id()
-            self.outbox.new.append(new)
+            if new.kind == TIMER:
+                self.outbox.add_timer(new)
+            else:
+                self.outbox.new.append(new)
             return
         new.id = recorded.id
         if recorded.name != new.name or recorded.digest != new.digest:
-            self._break(
-                f"at {new.key} the record has {recorded.name}({recorded.input}), run {recorded.id}; "
-                f"the code now calls {new.name}({(new.input or '')[:200]})"
-            )
+            self._break(nondeterminism.other_call(recorded, new.name, new.input, line_of_call()))
 
     def _on_cancel(self, child_id: int) -> None:
         if self.is_closed:
-            raise Evicted
-        self.outbox.cancels.append(child_id)
+            self.loop.refuse()
+        else:
+            self.outbox.cancels.append(child_id)
 
     def _on_drop(self, child_id: int) -> None:
         if self.is_closed:
-            raise Evicted
+            self.loop.refuse()
+            return
         self._handles.pop(child_id, None)
         if self._is_replaying:
             self._gone.add(child_id)
-        new = self.outbox.new
-        # Armed and dropped in one turn: nothing is written, the place is used up.
-        for index in range(len(new) - 1, max(len(new) - 9, -1), -1):
-            if new[index].id == child_id:
-                del new[index]
-                return
-        self.outbox.drops.append(child_id)
+        self.outbox.drop(child_id)
 
     def on_task_error(self, context: dict[str, Any]) -> None:
         """Log what nobody awaits, as asyncio does."""
         error = context.get("exception")
         log.error("run %s (%s): %s", self.run.id, self._task.name, context.get("message"), exc_info=error)
+
+    def on_left(self, frames: list[Any]) -> None:
+        """Log that code would not end."""
+        log.warning(
+            "run %s (%s) has left memory, but code of it caught what was to end it, again and again, at %s. It stays "
+            "where it is and does nothing more; let Evicted, GeneratorExit and CancelledError pass",
+            self.run.id, self._task.name, ", ".join(line_of_wait(frame) for frame in frames[:MOST_NAMED]),
+        )  # fmt: skip
+
+
+MOST_NAMED: Final = 5
+
+
+def _identity(child: NewRun | Recorded) -> str | tuple[str, str]:
+    """Return by what a call finds its record: a place is one call's, whatever is called; a user's key is the task's."""
+    key = child.key or ""
+    return key if key.startswith("p:") else (key, child.name)
+
+
+def _raise(error: BaseException) -> None:
+    """Raise, where nothing is under way that could be torn."""
+    raise error
 
 
 def _no_value(_output: str) -> None:

@@ -1,1 +1,1 @@
-"""Where bodies run: on the engine's loop, or in threads."""
+"""Where bodies run: on the engine's loop, in threads, in processes."""

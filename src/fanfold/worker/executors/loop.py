@@ -10,21 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-from fanfold.worker.body import Body, BodyQueue, Finish, Slots
+from fanfold.store.at_work import AtWork
+from fanfold.worker.body import Begin, Body, Finish
+from fanfold.worker.slots import BodyQueue, Slots
 
-# What a body may raise and is recorded as its failure: `sys.exit()` in a body ends the body, not the engine.
-RECORDED = (Exception, SystemExit, asyncio.CancelledError)
 BODIES_A_TURN = 200  # then the loop's other callbacks get their turn
+
+
+class Interrupted(BaseException):
+    """A body was ended by something that is not fanfold: a loop that closes, Ctrl-C."""
 
 
 class LoopExecutor:
     """Runs async bodies, at most as many at once as there are slots."""
 
-    def __init__(self, slots: Slots, finish: Finish) -> None:
+    def __init__(self, slots: Slots, begin: Begin, finish: Finish, at_work: AtWork) -> None:
         self._slots = slots
+        self._at_work = at_work
+        self._begin = begin
         self._finish = finish
         self._loop = asyncio.get_running_loop()
         self._queue = BodyQueue()
@@ -54,6 +60,27 @@ class LoopExecutor:
         if body.carrier is not None:
             body.carrier.cancel()
 
+    def disown(self, body: Body) -> None:
+        """Let a body that does not end go on without a slot."""
+        if body.has_slot:
+            body.has_slot = False
+            self._slots.give()
+
+    def let_go(self, body: Body) -> None:
+        """Take the slot of a body that waits for its children."""
+        self._at_work.runs[body.place] = 0
+        self.disown(body)
+
+    def go_on(self, body: Body, then: Callable[[], None]) -> None:
+        """Call `then` as soon as the body has a slot again."""
+
+        def take() -> None:
+            if not body.is_over:
+                self._at_work.runs[body.place] = body.run.id
+            then()
+
+        self._slots.take_again(take)
+
     def stop(self) -> None:
         """Start nothing any more."""
         self._is_stopped = True
@@ -67,29 +94,51 @@ class LoopExecutor:
     async def _carry(self) -> None:
         me = asyncio.current_task()
         assert me is not None  # noqa: S101 - a carrier is a task
-        queue, slots, finish = self._queue, self._slots, self._finish
+        place = self._at_work.take()
+        try:
+            try:
+                suspended = await self._run_those_that_do_not_suspend(me, place)
+            finally:
+                self._is_carried = False
+                self._slots.serve()
+            if suspended is not None:
+                await self._stay_with(me, *suspended)
+        finally:
+            self._at_work.give(place)
+
+    async def _run_those_that_do_not_suspend(
+        self, me: asyncio.Task[None], place: int
+    ) -> tuple[Body, Any, contextvars.Context] | None:
+        """Run one body after the other; return the first that suspends, with what it waits for."""
+        queue, slots, finish, at_work = self._queue, self._slots, self._finish, self._at_work.runs
         done_in_turn = 0
         while queue and slots.is_free() and not self._is_stopped:
             body = queue.pop()
-            if body.is_cancelled:
-                finish(body, None, asyncio.CancelledError())
+            if body.is_over:
                 continue
             slots.taken += 1
-            body.is_started = True
+            body.is_started = body.has_slot = True
             body.carrier = me
+            body.place = place
+            at_work[place] = body.run.id
+            if body.run.options is not None or body.task.timeout_ms is not None:
+                self._begin(body)
             context = contextvars.Context()
             try:
                 waits_for = context.run(body.start)
             except StopIteration as stop:
                 value, error = stop.value, None
-            except RECORDED as raised:
+            except BaseException as raised:  # noqa: BLE001 - recorded as the attempt's failure
                 value, error = None, raised
             else:
-                self._hand_over()
-                await self._stay_with(body, waits_for, context)
-                return
-            slots.taken -= 1
+                return body, waits_for, context
             body.carrier = None
+            if body.has_slot:
+                body.has_slot = False
+                slots.taken -= 1
+            if isinstance(error, KeyboardInterrupt):
+                finish(body, None, Interrupted())
+                raise error
             finish(body, value, error)
             if me.cancelling():
                 break
@@ -97,21 +146,26 @@ class LoopExecutor:
             if done_in_turn >= BODIES_A_TURN:
                 done_in_turn = 0
                 await asyncio.sleep(0)
-        self._hand_over()
+        return None
 
-    def _hand_over(self) -> None:
-        self._is_carried = False
-        self.wake()
-
-    async def _stay_with(self, body: Body, waits_for: Any, context: contextvars.Context) -> None:
+    async def _stay_with(
+        self, me: asyncio.Task[None], body: Body, waits_for: Any, context: contextvars.Context
+    ) -> None:
+        value: Any = None
+        error: BaseException | None = None
         try:
-            value, error = await _Rest(body.coroutine, waits_for, context), None
-        except RECORDED as raised:
-            value, error = None, raised
-        self._slots.taken -= 1
+            value = await _Rest(body.coroutine, waits_for, context)
+        except BaseException as raised:  # noqa: BLE001 - recorded as the attempt's failure
+            error = raised
         body.carrier = None
+        self.disown(body)
+        is_ours = body.is_cancelled or body.limit is not None
+        if isinstance(error, KeyboardInterrupt):
+            self._finish(body, None, Interrupted())
+            raise error
+        if isinstance(error, asyncio.CancelledError) and me.cancelling() and not is_ours:
+            error = Interrupted()
         self._finish(body, value, error)
-        self.wake()
 
 
 class _Rest:

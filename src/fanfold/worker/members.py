@@ -1,0 +1,119 @@
+"""The members of a `map` in a workflow: pulled from the caller's items as there is room, their results kept in order.
+
+The items are pulled by the engine's loop, between turns, never more than a window ahead of what has ended. After a
+crash the workflow's code makes the same items again, and those that have members already are passed over.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from fanfold.errors import InvalidInput
+from fanfold.model import lifecycle
+from fanfold.model.run import End, NewRun
+from fanfold.worker.task import CallOptions, Task
+
+WINDOW = 10_000  # members that have not ended
+
+
+class Members:
+    """What one group's owner adds to it, and what came of that."""
+
+    def __init__(
+        self, group: NewRun, task: Task[..., Any], options: CallOptions, items: Iterable[Any], *, is_starred: bool,
+        take_id: Callable[[], int],
+    ) -> None:  # fmt: skip
+        self.group = group
+        self.is_open = True  # there may be items left
+        self._task = task
+        self._options = options
+        self._items: Iterator[Any] = iter(items)
+        self._is_starred = is_starred
+        self._take_id = take_id
+        self._pulled = 0
+        self._unfinished = 0
+        self._positions: dict[int, int] = {}
+        # None: an earlier life has seen some of them; they are read from the store when all have ended.
+        self._outputs: list[str | None] | None = []
+
+    @property
+    def needs_reading(self) -> bool:
+        """Tell whether the results must be read from the store."""
+        return self._outputs is None
+
+    def forget_results(self) -> None:
+        """Take note that members ended while nobody here took their results."""
+        self._outputs = None
+
+    def pass_over(self, spawned: int, unfinished: int) -> None:
+        """Go on behind the members of an earlier life."""
+        self.forget_results()
+        self._unfinished = unfinished
+        context = contextvars.Context()
+        for _ in range(spawned):
+            context.run(next, self._items, None)
+        self._pulled = spawned
+
+    def pull(self) -> list[NewRun]:
+        """Return new members, as many as there is room for. What the items raise is raised."""
+        found: list[NewRun] = []
+        context = contextvars.Context()  # no durable call: nothing says at which place it would be
+        while self.is_open and self._unfinished < WINDOW:
+            try:
+                item = context.run(next, self._items)
+            except StopIteration:
+                self.is_open = False
+                break
+            found.append(self._member(item))
+            self._unfinished += 1
+        return found
+
+    def _member(self, item: Any) -> NewRun:
+        group, options, position = self.group, self._options, self._pulled
+        self._pulled += 1
+        text, hashed = self._task.signature.encode(self._arguments(item), {})
+        id = self._take_id()
+        if self._outputs is not None:
+            self._positions[id] = position
+            self._outputs.append(None)
+        return NewRun(
+            id, group.root_id, group.id, group.parent_epoch, group.depth + 1, f"p:{position}", self._task.kind,
+            self._task.name, hashed, text, lifecycle.PENDING, options.delay_ms,
+            self._task.queue if options.queue is None else options.queue, group.priority, group.version,
+            options.record(), group.tags, group.compensates, position,
+        )  # fmt: skip
+
+    def _arguments(self, item: Any) -> tuple[Any, ...]:
+        if not self._is_starred:
+            return (item,)
+        try:
+            return tuple(item)
+        except TypeError:
+            raise InvalidInput(
+                f"{self._task.name}.starmap takes items that are tuples of arguments, not {item!r:.80}"
+            ) from None
+
+    def on_ended(self, ends: Iterable[End]) -> None:
+        """Take the results of members."""
+        outputs, positions = self._outputs, self._positions
+        for end in ends:
+            self._unfinished -= 1
+            if outputs is not None:
+                outputs[positions.pop(end.id)] = end.output
+
+    def read(self, rows: Iterable[tuple[int, str | None]]) -> None:
+        """Take all results as the store has them, by position."""
+        outputs = self._outputs = [output for _, output in sorted(rows)]
+        self._pulled = len(outputs)
+
+    def values(self) -> list[Any]:
+        """Return the results in the order of the items."""
+        decode = self._task.signature.result.decode
+        return [decode(output or "null") for output in self._outputs or ()]
+
+    def close(self) -> None:
+        """Pull no more: the group has ended."""
+        self.is_open = False
+        self._items = iter(())

@@ -1,0 +1,50 @@
+"""`current()` inside a workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from fanfold.model.ids import UUID, Random, place_random, place_uuid
+from fanfold.worker.context import Context
+from fanfold.worker.handle import Handle
+from fanfold.worker.task import CallOptions, Task
+
+if TYPE_CHECKING:
+    from fanfold.worker.workflow import WorkflowRun
+
+
+class WorkflowContext(Context):
+    """`current()` inside a workflow: besides what every run knows, time and chance that are the same on replay."""
+
+    __slots__ = ("_workflow",)
+
+    def __init__(self, workflow: WorkflowRun, created_at: int, store_id: str) -> None:
+        super().__init__(workflow.run, created_at, store_id)
+        self._workflow = workflow
+
+    def now(self) -> float:
+        """Return the time of the last delivery, in seconds since 1970."""
+        return self._workflow.loop.time()
+
+    def random(self) -> Random:
+        """Return a generator of random numbers that depends on the place of this call alone."""
+        return place_random(self.id, self._created_at, self._workflow.loop.place().next_call())
+
+    def uuid(self) -> UUID:
+        """Return a UUID that depends on the place of this call alone."""
+        return place_uuid(self.id, self._created_at, self._workflow.loop.place().next_call())
+
+    def call(
+        self, task: Task[..., Any], options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Handle[Any]:
+        """Start a child."""
+        return self._workflow.call(task, options, args, kwargs)
+
+    def map(self, task: Task[..., Any], options: CallOptions, items: Iterable[Any], *, is_starred: bool) -> Handle[Any]:
+        """Start a group of children."""
+        return self._workflow.map(task, options, items, is_starred=is_starred)
+
+    def sleep(self, delay_s: float) -> Handle[None]:
+        """Start a durable timer."""
+        return self._workflow.sleep(delay_s)
