@@ -4,6 +4,7 @@ from fanfold.app import App
 from fanfold.errors import (
     FanfoldError,
     GiveUp,
+    GroupFailed,
     InvalidInput,
     KeyConflict,
     LeaseLost,
@@ -12,6 +13,8 @@ from fanfold.errors import (
     NotFound,
     NotInRun,
     PayloadTooLarge,
+    Quarantined,
+    RetryAfter,
     StoreInUse,
     StoreUnavailable,
     TaskCancelled,
@@ -19,6 +22,7 @@ from fanfold.errors import (
     TaskTimedOut,
     UnknownTask,
 )
+from fanfold.model.retry import Retry
 from fanfold.model.run import ChildCounts, RunStatus
 from fanfold.run import Run
 from fanfold.worker.context import current
@@ -31,6 +35,7 @@ __all__ = [
     "ChildCounts",
     "FanfoldError",
     "GiveUp",
+    "GroupFailed",
     "Handle",
     "InvalidInput",
     "KeyConflict",
@@ -40,6 +45,9 @@ __all__ = [
     "NotFound",
     "NotInRun",
     "PayloadTooLarge",
+    "Quarantined",
+    "Retry",
+    "RetryAfter",
     "Run",
     "RunStatus",
     "StoreInUse",

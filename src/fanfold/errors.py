@@ -6,7 +6,9 @@ Nothing here knows about storage, the engine or asyncio loops.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Self
 
 
 class FanfoldError(Exception):
@@ -49,7 +51,7 @@ class NotFound(FanfoldError):
 
 
 class LeaseLost(FanfoldError):
-    """This attempt no longer owns its run: another one does, or the run has ended."""
+    """This attempt no longer owns its run: another one does, or the run has ended. Logged, not raised, today."""
 
 
 class StoreInUse(FanfoldError):
@@ -99,8 +101,39 @@ class TaskCancelled(TaskFailed):
     """A child run was cancelled by somebody else than the parent that waits for it."""
 
 
+class GroupFailed(ExceptionGroup[TaskFailed], FanfoldError):
+    """Children that were started together failed: the exceptions are at most 100 of theirs, `.summary` counts all."""
+
+    def __new__(cls, summary: str, failures: Sequence[TaskFailed]) -> Self:
+        """Make the group of these failures."""
+        return super().__new__(cls, summary, failures)
+
+    def __init__(self, summary: str, failures: Sequence[TaskFailed]) -> None:
+        del failures
+        self.summary = summary
+
+    def derive(self, excs: Sequence[TaskFailed], /) -> GroupFailed:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the same for some of the failures: what `split` and `except*` make."""
+        return GroupFailed(self.summary, excs)
+
+
 class GiveUp(FanfoldError):
     """Raised by a task's body: fail at once, whatever attempts are left (elsewhere called non-retryable)."""
+
+
+class RetryAfter(FanfoldError):
+    """Raised by a task's body: this attempt failed, the next one starts after `delay` (seconds or timedelta).
+
+    It counts as an attempt of the task's `retry`; where none is left, the run fails with this.
+    """
+
+    def __init__(self, delay: float | timedelta) -> None:
+        self.delay = delay
+        super().__init__(f"try again after {delay if isinstance(delay, timedelta) else f'{delay} s'}")
+
+
+class Quarantined(FanfoldError):
+    """The `error_type` of a run whose processes died again and again while it was at work; never raised itself."""
 
 
 class Evicted(BaseException):

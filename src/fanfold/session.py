@@ -6,17 +6,24 @@ import gc
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from fanfold.engine.engine import Engine, MakeWriter
 from fanfold.model import lifecycle
 from fanfold.model.clock import Clock
 from fanfold.model.run import ROOT, NewRun
+from fanfold.store.at_work import AtWork
 from fanfold.store.opening import OpenStore
+from fanfold.worker.executors.executors import Places
+from fanfold.worker.executors.processes import MAX_PAYLOAD
+from fanfold.worker.reference import Reference
 from fanfold.worker.task import CallOptions, Task
 from fanfold.worker.worker import Worker
 
+SPARE_PLACES = 64  # for carriers that hand over, and bodies that outlive their attempt
 GRACE_S = 5.0  # how long bodies may go on when the engine stops
+PATIENCE_S = 1.0  # how much longer a store is waited for that cannot be written: it is tried twice more
 # After every SQLite call the writer thread must win the interpreter back from a busy loop. Measured beside a loop that
 # never rests: twice as many children a second as with the default of 5 ms.
 SWITCH_INTERVAL_S = 0.001
@@ -32,11 +39,16 @@ class Session:
 
     def __init__(
         self, opened: OpenStore, clock: Clock, tasks: Mapping[str, Task[..., Any]], *, slots: int, threads: int,
-        version: str, make_writer: MakeWriter | None = None,
+        version: str, processes: int = 0, max_payload: int = MAX_PAYLOAD, make_writer: MakeWriter | None = None,
+        at_work: AtWork | None = None, lifespan: Reference | None = None, state: Any = None,
     ) -> None:  # fmt: skip
+        """`at_work` takes the place of the file beside the store, for tests; `state` is what the lifespan yielded."""
         self.opened = opened
         self.engine = Engine(opened, clock, make_writer)
-        self.worker = Worker(self.engine, tasks, slots, threads)
+        self.at_work = at_work or AtWork(_at_work_path(opened), 2 * slots + SPARE_PLACES)
+        self.worker = Worker(
+            self.engine, tasks, Places(slots, threads, processes, max_payload, lifespan), self.at_work, state
+        )
         self._version = version
         self._restore: Callable[[], None] = _nothing
 
@@ -44,18 +56,25 @@ class Session:
         """Recover what an earlier process left, and start to work."""
         self._restore = _lend_interpreter()
         try:
-            await self.engine.start(self.worker)
+            await self.engine.start(self.worker, self.at_work.before)
         except BaseException:
             self._restore()
             self.opened.close()
             raise
 
     async def close(self, grace_s: float = GRACE_S) -> int:
-        """Stop: bodies get `grace_s` seconds, the rest is given back. Returns how many runs were given back."""
+        """Stop: bodies get `grace_s` seconds, the rest is given back. Returns how many runs were given back.
+
+        A store that cannot be written is waited for no longer than that, and a moment; the next start does the rest.
+        """
+        self.engine.commits.hurry(grace_s + PATIENCE_S)
         try:
             left = await self.worker.stop(grace_s)
-            await self.engine.close()
+            await self.engine.commits.idle()
         finally:
+            # Whatever went wrong before: the file and its lock are not kept.
+            self.engine.close()
+            self.at_work.close()
             self._restore()
         return left
 
@@ -82,13 +101,17 @@ class Session:
             call_options.delay_ms,
             task.queue if call_options.queue is None else call_options.queue,
             task.priority if call_options.priority is None else call_options.priority,
-            self._version, options, call_options.tags,
+            self._version, call_options.record() if options is None else options, call_options.tags,
         )  # fmt: skip
 
     async def start(self, root: NewRun) -> int:
         """Insert a root; return its id, or that of the run that has its key."""
         self.worker.admit(root)
         return await self.engine.start_root(root)
+
+
+def _at_work_path(opened: OpenStore) -> Path | None:
+    return None if opened.path is None else opened.path.with_name(opened.path.name + ".at-work")
 
 
 def _lend_interpreter() -> Callable[[], None]:

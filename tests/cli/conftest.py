@@ -85,7 +85,7 @@ class Command:
 
     def __call__(self, *args: object, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; those that only look, and import nobody's code, in this process: it is quicker."""
-        if args[0] != "run" and not env:
+        if args[0] not in ("run", "start") and not env:
             looked = CliRunner().invoke(fanfold_command, [*map(str, args)])
             return subprocess.CompletedProcess([], looked.exit_code, looked.stdout, looked.stderr)
         process = self.start(*args, **env)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import importlib.metadata
 import os
 import platform
@@ -89,12 +88,14 @@ def _versions() -> list[Fact]:
 
 
 def _store(url: str, path: Path) -> list[Fact]:
+    from fanfold.store.opening import lock_holder
+
     if not path.exists():
         return [Fact("file", None, "not made yet; the first run makes it")]
     log = path.with_name(path.name + "-wal")
     wal_bytes = log.stat().st_size if log.exists() else 0
     size = path.stat().st_size
-    pid = lock_holder(path.with_name(path.name + ".lock"))
+    pid = lock_holder(path)
     return [
         Fact("file", str(path.resolve()), str(path.resolve())),
         Fact("size", size, f"{size / 1e6:,.1f} MB"),
@@ -105,12 +106,12 @@ def _store(url: str, path: Path) -> list[Fact]:
 
 
 async def _contents(url: str) -> list[Fact]:
-    from fanfold.cli.reading import count_runs, reading
     from fanfold.model import lifecycle
+    from fanfold.store.opening import reading
 
-    async with reading(url) as (queries, database):
+    async with reading(url) as queries:
         version, *_, clock_ms = await queries.meta()
-        counts = await count_runs(database)
+        counts = await queries.count_runs()
         blocked = await queries.runs(state=lifecycle.PAUSED, most=MOST_BLOCKED)
     shown = ", ".join(f"{counts[state]:,} {state}" for state in lifecycle.STATES if state in counts)
     return [
@@ -143,41 +144,6 @@ def _paused(blocked: list[RunStatus], number: int) -> Fact:
     return Fact(
         lifecycle.PAUSED, [{"id": run.id, "name": run.name, "blocked": run.blocked} for run in blocked], told + more
     )
-
-
-def lock_holder(path: Path) -> int | None:
-    """Return the process that has an engine on the store, None if there is none.
-
-    The lock is tried for a moment and only where its file names a living process: an engine that starts at that very
-    instant would find it taken.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        text = os.read(descriptor, 32).decode(errors="replace").strip()
-        if not text.isdigit() or not _is_alive(int(text)):
-            return None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return int(text)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    return None
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
 
 
 async def _disk(folder: Path) -> list[Fact]:
@@ -241,10 +207,9 @@ def _committing(path: Path) -> Any:
 
 
 def _accept_clock(url: str) -> None:
-    from fanfold.cli.reading import accept_clock
     from fanfold.errors import StoreUnavailable
     from fanfold.model.clock import wall_ms
-    from fanfold.store.opening import store_path
+    from fanfold.store.opening import accept_clock, store_path
 
     path = store_path(url)
     if path is None or not path.exists():

@@ -19,6 +19,8 @@ from fanfold.cli import exit_codes
 
 COMMANDS = {
     "run": ("fanfold.cli.run:run", "Run a task or workflow to its end and print its result."),
+    "start": ("fanfold.cli.start:start", "Record a run, to be done by whoever opens the store next; print its id."),
+    "wait": ("fanfold.cli.wait:wait", "Wait for a run that another process works on, and print its result."),
     "runs": ("fanfold.cli.runs:runs", "List and look at the runs of a store."),
     "doctor": ("fanfold.cli.doctor:doctor", "Look at the store, the disk and the clock."),
 }
@@ -73,7 +75,7 @@ def fail(error: errors.FanfoldError) -> NoReturn:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
         "Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 run failed, 6 run cancelled, "
-        "8 store unreachable, 130 interrupted."
+        "7 wait timed out, 8 store unreachable, 130 interrupted."
     ),
 )
 @click.version_option(package_name="fanfold", prog_name="fanfold")

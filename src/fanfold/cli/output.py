@@ -17,7 +17,7 @@ from fanfold.progress import done
 F = TypeVar("F", bound=Callable[..., Any])
 Format = Literal["table", "json", "jsonl"]
 
-ENGINE_KEYS = ("p:", "x:")  # places and cancels
+RUN_ID = click.IntRange(1, (1 << 63) - 1)
 STYLES = {
     lifecycle.COMPLETED: "green",
     lifecycle.FAILED: "red",
@@ -107,11 +107,19 @@ def seconds(ms: float) -> str:
 
 
 def key(status: RunStatus) -> str:
-    """Return the key that a caller chose; those that the engine makes say nothing to people."""
-    return "" if status.key is None or status.key.startswith(ENGINE_KEYS) else status.key
+    """Return the key that a caller chose."""
+    return status.key or ""
 
 
-def children(status: RunStatus) -> str:
+def progress(status: RunStatus) -> str:
+    """Return what a run said of itself: `40 of 100, reading page 40`."""
+    said = status.progress or {}
+    total, message = said.get("total"), said.get("message")
+    far = f"{said['done']:,}" + ("" if total is None else f" of {total:,}") if "done" in said else ""
+    return ", ".join(part for part in (far, message) if part)
+
+
+def child_counts(status: RunStatus) -> str:
     """Return how the children stand, in a few words."""
     counts = status.children
     if not counts.spawned:

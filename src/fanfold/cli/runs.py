@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from fanfold.cli import filters
 from fanfold.cli.output import (
+    RUN_ID,
     Format,
-    children,
+    child_counts,
     format_option,
     key,
+    progress,
     safe,
     safe_lines,
     store_option,
@@ -26,8 +30,8 @@ from fanfold.model.codec import encode_text
 if TYPE_CHECKING:
     from fanfold.model.run import RunStatus
 
+F = TypeVar("F", bound=Callable[..., Any])
 PAGE = 1_000
-RUN_ID = click.IntRange(1, (1 << 63) - 1)
 
 
 @click.group()
@@ -35,48 +39,62 @@ def runs() -> None:
     """List and look at the runs of a store."""
 
 
+def filter_options(command: F) -> F:
+    """Add `--state`, `--task` and `--limit`."""
+    for option in (
+        click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most."),
+        click.option("--task", metavar="NAME", help="Only runs of this task or workflow."),
+        click.option("--state", type=click.Choice(lifecycle.STATES), help="Only runs in this state."),
+    ):
+        command = option(command)
+    return command
+
+
 @runs.command("list")
-@click.option("--state", type=click.Choice(lifecycle.STATES), help="Only runs in this state.")
-@click.option("--task", metavar="NAME", help="Only runs of this task or workflow.")
+@filter_options
+@click.option("--tag", "tags", type=filters.tag, metavar="NAME=VALUE", multiple=True, help="Only runs with this tag.")
+@click.option("--since", "since_ms", type=filters.since, metavar="WHEN", help="Only runs made since then, as 1h or 2d.")
 @click.option("--roots", is_flag=True, help="Only runs that were started from outside, no children.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
 @store_option
 @format_option
-def list_(url: str, format: Format, *, state: str | None, task: str | None, roots: bool, limit: int) -> None:
+def list_(
+    url: str, format: Format, *, roots: bool, limit: int, tags: tuple[tuple[str, str], ...], **wanted: Any
+) -> None:
     """List runs, newest first."""
-    found = asyncio.run(_list(url, state, task, 0 if roots else None, limit))
+    wanted |= {"tags": dict(tags), "name": wanted.pop("task"), "parent_id": 0 if roots else None}
+    _write(asyncio.run(_list(url, limit, wanted)), format, limit, "newest")
+
+
+async def _list(url: str, limit: int, wanted: dict[str, Any]) -> list[RunStatus]:
+    from fanfold.store.opening import reading
+    from fanfold.store.queries import NEWEST
+
+    found: list[RunStatus] = []
+    before = NEWEST
+    async with reading(url) as queries:
+        while len(found) < limit:
+            page = await queries.runs(before=before, most=min(limit - len(found), PAGE), **wanted)
+            if not page:
+                break
+            found += [run for run in page if wanted["tags"].items() <= run.tags.items()]
+            before = page[-1].id
+    return found
+
+
+def _write(found: list[RunStatus], format: Format, limit: int, which: str) -> None:
     if format != "table":
         write_json(found, format)
         return
     rows = [
-        (str(run.id), run.name, run.state, key(run), children(run), when(run.created_at), took(run)) for run in found
+        (str(run.id), run.name, run.state, key(run), child_counts(run), when(run.created_at), took(run))
+        for run in found
     ]
     if rows:
         write_table(("ID", "TASK", "STATE", "KEY", "CHILDREN", "CREATED", "TOOK"), rows, styled=2)
     else:
         click.echo("no runs", err=True)
     if len(found) == limit:
-        click.echo(f"the newest {limit}; --limit shows more", err=True)
-
-
-async def _list(url: str, state: str | None, task: str | None, parent_id: int | None, limit: int) -> list[RunStatus]:
-    from fanfold.cli.reading import reading
-    from fanfold.store.queries import NEWEST
-
-    found: list[RunStatus] = []
-    async with reading(url) as (queries, _):
-        while len(found) < limit:
-            page = await queries.runs(
-                before=found[-1].id if found else NEWEST,
-                state=state,
-                name=task,
-                parent_id=parent_id,
-                most=min(limit - len(found), PAGE),
-            )
-            if not page:
-                break
-            found.extend(page)
-    return found
+        click.echo(f"the {which} {limit}; --limit shows more", err=True)
 
 
 @runs.command()
@@ -102,9 +120,9 @@ def msgspec_json(status: Any) -> bytes:
 
 
 async def _status(url: str, id: int) -> RunStatus:
-    from fanfold.cli.reading import reading
+    from fanfold.store.opening import reading
 
-    async with reading(url) as (queries, _):
+    async with reading(url) as queries:
         return await queries.status(id)
 
 
@@ -116,7 +134,8 @@ def _show(status: RunStatus) -> None:
         ("key", key(status)),
         ("parent", str(status.parent_id) if status.parent_id else None),
         ("root", str(status.root_id) if status.root_id != status.id else None),
-        ("children", children(status)),
+        ("children", child_counts(status)),
+        ("progress", progress(status)),
         ("attempt", str(status.attempt)),
         ("version", status.version),
         ("tags", encode_text(status.tags) if status.tags else None),
@@ -155,3 +174,28 @@ def tree(id: int, url: str, format: Format, depth: int, width: int) -> None:
     else:
         for line in node.lines():
             click.echo(line)
+
+
+@runs.command()
+@click.argument("id", type=RUN_ID)
+@filter_options
+@store_option
+@format_option
+def children(id: int, url: str, format: Format, *, state: str | None, task: str | None, limit: int) -> None:
+    """List the children of a run, oldest first, without timers and events."""
+    _write(asyncio.run(_children(url, id, state, task, limit)), format, limit, "oldest")
+
+
+async def _children(url: str, id: int, state: str | None, name: str | None, limit: int) -> list[RunStatus]:
+    from fanfold.store.opening import reading
+
+    found: list[RunStatus] = []
+    async with reading(url) as queries:
+        await queries.name_and_key(id)  # NotFound if there is no such run
+        while len(found) < limit:
+            after, most = found[-1].id if found else 0, min(limit - len(found), PAGE)
+            page = await queries.tree_level(id, after, most, state=state, name=name, shows_waits=False)
+            if not page:
+                break
+            found += page
+    return found

@@ -8,10 +8,9 @@ import click
 import msgspec
 
 from fanfold.cli.output import STYLES, key, safe, took
-from fanfold.cli.reading import count_children, reading
 from fanfold.model import lifecycle
 from fanfold.model.run import RunStatus
-from fanfold.store.database import Database
+from fanfold.store.opening import reading
 from fanfold.store.queries import Queries
 
 # What needs a look comes first.
@@ -62,14 +61,14 @@ def _error(run: RunStatus) -> str:
 
 async def read_tree(url: str, id: int, depth: int, width: int) -> Node:
     """Read a tree; NotFound if there is no such run."""
-    async with reading(url) as (queries, database):
-        return await _node(queries, database, await queries.status(id), depth, width)
+    async with reading(url) as queries:
+        return await _node(queries, await queries.status(id), depth, width)
 
 
-async def _node(queries: Queries, database: Database, run: RunStatus, depth: int, width: int) -> Node:
+async def _node(queries: Queries, run: RunStatus, depth: int, width: int) -> Node:
     if not run.children.spawned:
         return Node(run, [], {})
     shown = await queries.tree_level(run.id, 0, width) if depth else []
     is_all = bool(depth) and len(shown) < width
-    more = {} if is_all else await count_children(database, run.id, shown[-1].id if shown else 0)
-    return Node(run, [await _node(queries, database, child, depth - 1, width) for child in shown], more)
+    more = {} if is_all else await queries.count_children(run.id, shown[-1].id if shown else 0)
+    return Node(run, [await _node(queries, child, depth - 1, width) for child in shown], more)

@@ -1,12 +1,13 @@
 """An app under test: its store in memory, its clock in the hands of the test, its crashes as well.
 
-No thread decides the order here: batches are applied and sync bodies run on the test's own loop. Time moves only when
-nothing is left to do, so a durable sleep of months takes none.
+No thread decides the order here: batches are applied on the test's own loop, sync bodies run one at a time. Time moves
+only when nothing is left to do, so a durable sleep of months takes none.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
@@ -17,7 +18,9 @@ from fanfold.app import App
 from fanfold.engine.engine import Ended, Engine
 from fanfold.engine.writers import drive
 from fanfold.errors import FanfoldError, InvalidInput, NotAllowed, NotFound, UnknownTask
+from fanfold.lifespan import living
 from fanfold.model.clock import VirtualClock
+from fanfold.model.duration import seconds
 from fanfold.model.run import WORKFLOW
 from fanfold.run import Run
 from fanfold.session import Session
@@ -25,7 +28,7 @@ from fanfold.store.opening import OpenStore, open_store
 from fanfold.store.queries import Queries
 from fanfold.testing.crashes import Crashes
 from fanfold.worker.handle import Handle
-from fanfold.worker.task import Task, configured, seconds
+from fanfold.worker.task import Task, configured
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -80,15 +83,19 @@ class TestApp:
         self._crashes = Crashes(_numbers(crash_before), _numbers(crash_at), self._crash)
         self._opened: OpenStore | None = None
         self._living: _Living | None = None
+        self._stack = contextlib.AsyncExitStack()
+        self._state: Any = None
 
     async def __aenter__(self) -> Self:
         """Open a store in memory and start to work."""
         if self._living is not None:
             raise NotAllowed("this TestApp is at work already")
         self._tasks = self._app.tasks | {name: self._tasks[name] for name in self._tasks}
+        self._state = await self._stack.enter_async_context(living(self._app))
         self._opened = await open_store(MEMORY)
         session = self._compose(self._opened)
         await session.open()
+        self._app.attach(session)
         self._living = _Living(session)
         return self
 
@@ -96,14 +103,18 @@ class TestApp:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop at once, and drop the store."""
-        living, self._living = self._living, None
-        if living is not None:
-            await living.session.close(grace_s=0)
+        alive, self._living = self._living, None
+        self._app.attach(None)
+        try:
+            if alive is not None:
+                await alive.session.close(grace_s=0)
+        finally:
+            await self._stack.aclose()
 
     def _compose(self, opened: OpenStore) -> Session:
         return Session(
             opened, self.clock, self._tasks, slots=self._app.slots, threads=0, version=self._app.version,
-            make_writer=self._crashes.make_writer,
+            make_writer=self._crashes.make_writer, state=self._state,
         )  # fmt: skip
 
     @property
@@ -197,11 +208,12 @@ class TestApp:
     # How it is done ------------------------------------------------------------------------------------------------
 
     def _crash(self) -> None:
-        living = self._at_work
-        living.session.abandon()
-        session = self._compose(living.session.opened)
+        alive = self._at_work
+        alive.session.abandon()
+        session = self._compose(alive.session.opened)
         drive(session.open())
-        living.reborn(session)
+        self._app.attach(session)
+        alive.reborn(session)
 
     async def _settle(self, rounds: int, until: asyncio.Future[Any] | None = None) -> None:
         """Give the loop turns until nothing is under way; at most `rounds` beyond the last commit."""

@@ -1,9 +1,10 @@
-"""What comes back outside of runs: from `app.run`, `app.start`, a `Run`, `app.runs`."""
+"""What comes back outside of runs: from `app.run`, `app.start`, `app.get`, a `Run`, `app.runs`, `app.blocking`."""
 
-from datetime import timedelta
-from typing import assert_type
+from datetime import datetime, timedelta
+from typing import Any, assert_type
 
 from fanfold import App, ChildCounts, Run, RunStatus
+from fanfold.blocking import BlockingRun
 
 app = App()
 
@@ -50,3 +51,33 @@ async def look() -> None:
     async for status in app.runs(state="failed", task=double):
         assert_type(status, RunStatus)
     assert_type([status.name async for status in app.runs(task="shout")], list[str])
+    for since in (60, 0.5, timedelta(days=2), datetime(2026, 11, 20)):  # noqa: DTZ001 - local time is allowed
+        assert_type([status.tags async for status in app.runs(tags={"by": "hand"}, since=since)], list[dict[str, str]])
+
+
+async def find() -> None:
+    assert_type(await app.get(double, "k"), Run[int])
+    assert_type(await app.get(both, key="k"), Run[tuple[int, str]])
+    found = await app.get(12)
+    assert_type(found, Run[Any])
+    assert_type(found.key, str | None)
+    await found.cancel()
+    async for child in found.children(state="failed"):
+        assert_type(child, RunStatus)
+    assert_type((await found.status()).progress, dict[str, Any] | None)
+
+
+def block() -> None:
+    with app.blocking as blocking:
+        run = blocking.start(both, 3, text="a")
+        assert_type(run, BlockingRun[tuple[int, str]])
+        assert_type(run.result(timeout=5), tuple[int, str])
+        assert_type(run.status(), RunStatus)
+        run.cancel()
+    assert_type(app.blocking.run(double, 3), int)
+    assert_type(app.blocking.get(double, "k"), BlockingRun[int])
+    assert_type(app.blocking.get(12), BlockingRun[Any])
+    for status in app.blocking.runs(task=double, tags={"by": "hand"}):
+        assert_type(status, RunStatus)
+    for child in app.blocking.get(12).children(state="failed"):
+        assert_type(child, RunStatus)

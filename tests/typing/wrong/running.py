@@ -45,3 +45,24 @@ async def start() -> None:
         pass
     with app:  # error: reportGeneralTypeIssues
         pass
+
+
+async def find() -> None:
+    await app.get("12")  # error: reportArgumentType
+    await app.get(double)  # error: reportArgumentType
+    await app.get(double, 3)  # error: reportArgumentType
+    found = await app.get(double, "k")
+    text: str = await found.result()  # error: reportAssignmentType
+    found.cancel()  # error: reportUnusedCoroutine
+    for _child in found.children():  # error: reportGeneralTypeIssues, reportUnknownVariableType
+        print(text)
+    app.runs(tags={"by": 3})  # error: reportArgumentType
+    app.runs(since="yesterday")  # error: reportArgumentType
+
+
+def block() -> None:
+    app.blocking.start(double, "3")  # error: reportArgumentType
+    app.blocking.start(double)  # error: reportCallIssue
+    text: str = app.blocking.start(double, 3).result()  # error: reportAssignmentType
+    app.blocking.get(double)  # error: reportArgumentType
+    print(text)
