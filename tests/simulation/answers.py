@@ -6,6 +6,7 @@ from typing import Any
 KNOWN = 5  # the value of what depends on who is first
 FAILED = -1
 CONFLICT = 100
+ATTEMPTS = 3  # of tasks that fail at first
 
 
 class Fails(Exception):
@@ -66,6 +67,85 @@ def _sum(*pairs: Any) -> int:
     return sum(work_value(x) for x, _ in pairs)
 
 
+def _after(x: int, fails: int) -> int:
+    if fails >= ATTEMPTS:
+        raise Fails
+    return work_value(x)
+
+
+class _Attempt:
+    """One attempt of a task that starts children."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def answer(self, code: list[Any]) -> int:
+        """Return the value of a step; Fails if it raises."""
+        own = getattr(self, f"_{code[0]}", None)
+        return _STEPS[code[0]](*code[1:]) if own is None else own(*code[1:])
+
+    def _steps(self, *codes: Any) -> int:
+        return combine([self.answer(code) for code in codes])
+
+    def _gather(self, *codes: Any) -> int:
+        values, failed = [], False
+        for code in codes:
+            try:
+                values.append(self.answer(code))
+            except Fails:
+                failed = True
+        if failed:
+            raise Fails
+        return combine(values)
+
+    _group = _gather
+
+    def _catch(self, code: list[Any]) -> int:
+        try:
+            return self.answer(code)
+        except Fails:
+            return FAILED
+
+    def _fails_until(self, attempt: int) -> int:
+        if self._number <= attempt:
+            raise Fails
+        return KNOWN
+
+    def _impatient(self, x: int, until: int) -> int:
+        self._fails_until(until)
+        return work_value(x)
+
+    _overrun = _afresh = _impatient
+
+
+def task_answer(code: list[Any], most: int) -> tuple[int, int]:
+    """Return the value of a task that starts children, and the attempt in which it comes to it; Fails if none does."""
+    for number in range(1, most + 1):
+        try:
+            return _Attempt(number).answer(code), number
+        except Fails:
+            continue
+    raise Fails
+
+
+_STEPS: dict[str, Callable[..., int]] = {
+    "call": _work,
+    "sync": _work,
+    "fail": _raise,
+    "retried": _after,
+    "late": _after,
+    "twice": lambda x, _ms: combine([work_value(x)] * 2),
+    "tickets": _known,
+    "keyed": _work,
+    "nested": lambda _how, most, _delay_s, code: task_answer(code, most)[0],
+    "flow": answer,
+    "spawn": _known,
+    "spawn_nested": _known,
+    "cancel": _known,
+    "timeout": _known,
+    "nap": _known,
+    "patient": _work,
+}
 _ANSWERS: dict[str, Callable[..., int]] = {
     "seq": _each,
     "call": _work,
@@ -78,6 +158,12 @@ _ANSWERS: dict[str, Callable[..., int]] = {
     "named": lambda x: work_value(x) + work_value(x + 1),
     "bag": lambda x: x * 24 + 192,
     "child": answer,
+    "task": lambda _how, most, _delay_s, code: task_answer(code, most)[0],
+    "spawn_task": _known,
+    "cancel_task": _known,
+    "retried": _after,
+    "late": _after,
+    "explode": _raise,
     "nap": _known,
     "durable_nap": _known,
     "gather": _each,

@@ -1,15 +1,21 @@
 """The right answers at the end: of each root, of each task, of each child workflow."""
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
 from fanfold.engine.engine import Ended
 from fanfold.model import lifecycle
-from tests.simulation.answers import Fails, answer, work_value
+from tests.simulation.answers import ATTEMPTS, Fails, answer, task_answer, work_value
+from tests.simulation.leaves import DEAF_S, policy
 
-WORK = ("work", "sync_work", "stubborn", "cancel", "sleep")
+WORK = ("work", "sync_work", "stubborn", "deaf", "cancel", "sleep")
+AT_LAST = {"flaky": "fails", "sync_flaky": "fails", "slow": "late"}  # tasks that fail so many times
+FAILING = ("boom", "poison", "quitter", "bomb", "sync_bomb")
+PARENTS = ("parent", "sync_parent")
+BOMBS = ("bomb", "sync_bomb")
+QUARANTINED = "Quarantined"
 
 
 def check_root(code: list[Any], ended: Ended, *, is_cancelled: bool) -> str | None:
@@ -29,27 +35,88 @@ def _compare(id: int, code: list[Any], state: str, output: str | None, error: st
     return f"run {id} ended {state} with {output}, the answer is {expected}; {error and error[:300]}"
 
 
+class Run(NamedTuple):
+    """What is recorded of a run."""
+
+    id: int
+    parent_id: int
+    name: str
+    state: str
+    attempt: int
+    input: str
+    options: str | None
+    output: str | None
+    error: str | None
+    cancel_requested_at: int | None
+    finished_at: int
+
+
 def check_rows(connection: apsw.Connection, *, is_tainted: bool) -> list[str]:
     """Compare every recorded result with its input."""
     found: list[str] = []
-    rows = connection.execute(
-        "SELECT id, name, state, input, output, error, cancel_requested_at, parent_id FROM runs "
-        "WHERE kind IN ('task', 'workflow') ORDER BY id"
-    ).fetchall()
-    flagged = {row[0] for row in rows if row[6] is not None}
-    for id, name, state, input_, output, error, _, parent in sorted(rows, key=lambda row: (row[7], row[0])):
-        if parent in flagged:
-            flagged.add(id)  # what is below a cancelled run may end in any way
-        arguments = json.loads(input_)
-        if name in WORK and state == lifecycle.COMPLETED and output != str(work_value(arguments["x"])):
-            found.append(f"{name} {id} of {arguments} came to {output}")
-        if name in WORK and state == lifecycle.FAILED:
-            found.append(f"{name} {id} failed: {error}")
-        if name in ("boom", "poison") and state == lifecycle.COMPLETED:
-            found.append(f"{name} {id} did not fail")
-        if state == lifecycle.CANCELLED and id not in flagged and not is_tainted:
-            found.append(f"{name} {id} was cancelled, and nobody had asked")
-        if name == "program" and id not in flagged and not is_tainted:
-            problem = _compare(id, arguments["code"], state, output, error)
+    query = f"SELECT {', '.join(Run._fields)} FROM runs WHERE kind IN ('task', 'workflow') ORDER BY parent_id, id"
+    rows = [Run(*row) for row in connection.execute(query)]
+    flagged = {run.id for run in rows if run.cancel_requested_at is not None}
+    for run in rows:
+        if run.parent_id in flagged:
+            flagged.add(run.id)  # what is below a cancelled run may end in any way
+        is_free = run.id not in flagged and not is_tainted
+        problem = _check_leaf(run, is_free=is_free)
+        if problem is None and is_free and run.state == lifecycle.CANCELLED:
+            problem = "was cancelled, and nobody had asked"
+        if problem is not None:
+            found.append(f"{run.name} {run.id} of {run.input} {problem}; {run.state}, {run.output}, {run.error}"[:600])
+        elif is_free and run.name in ("program", *PARENTS):
+            problem = _check_program(run)
             found.extend([problem] if problem else [])
     return found
+
+
+def _check_program(run: Run) -> str | None:
+    code = json.loads(run.input)["code"]
+    if run.name not in PARENTS:
+        return _compare(run.id, code, run.state, run.output, run.error)
+    most = policy(run.name, run.options).max_attempts
+    try:
+        value, attempt = task_answer(code, most)
+    except Fails:
+        value, attempt = None, most
+    expected = (lifecycle.FAILED, None) if value is None else (lifecycle.COMPLETED, str(value))
+    if (run.state, run.output, run.attempt) == (*expected, attempt):
+        return None
+    if expected[0] == run.state and run.output == expected[1] and "impatient" in run.input:
+        return None  # whether its child was too slow depends on crashes
+    ended = f"{run.name} {run.id} ended {run.state} with {run.output} at attempt {run.attempt}"
+    return f"{ended}; the answer is {expected} at {attempt}; {run.error and run.error[:300]}"
+
+
+def _check_leaf(run: Run, *, is_free: bool) -> str | None:
+    """Return what is wrong with how a leaf ended."""
+    has_completed = run.state == lifecycle.COMPLETED
+    arguments = json.loads(run.input)
+    x = arguments.get("x", 0)
+    is_quarantined = QUARANTINED in (run.error or "")[:100]
+    if is_quarantined != (run.name in BOMBS and run.state == lifecycle.FAILED):
+        return "is quarantined, or should be"
+    if run.name in FAILING and has_completed:
+        return "did not fail"
+    if run.name in AT_LAST:
+        return _check_at_last(run, arguments[AT_LAST[run.name]], x, is_free=is_free)
+    if run.name not in (*WORK, "stale"):
+        return None
+    if has_completed and run.output != str(work_value(x)):
+        return "came to something else"
+    if run.name in WORK and run.state == lifecycle.FAILED:
+        return "failed"
+    if run.name == "deaf" and has_completed and run.cancel_requested_at is not None:
+        after_ms = run.finished_at - run.cancel_requested_at
+        return f"completed {after_ms} ms after its cancel" if after_ms >= DEAF_S * 1000 else None
+    return None
+
+
+def _check_at_last(run: Run, fails: int, x: int, *, is_free: bool) -> str | None:
+    if run.state == lifecycle.COMPLETED and (run.output, run.attempt) == (str(work_value(x)), fails + 1):
+        return None
+    if run.state == lifecycle.FAILED and run.attempt == ATTEMPTS <= fails:
+        return None
+    return f"is at attempt {run.attempt}" if is_free or run.state == lifecycle.COMPLETED else None

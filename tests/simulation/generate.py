@@ -67,7 +67,79 @@ class Maker:
             return ["call", self.x(), self.ms()]
         return ["seq", *(self.node(depth + 1) for _ in range(self._rng.randint(1, 2)))]
 
+    # Tasks that start children ---------------------------------------------------------------------------------------
 
+    def task(self, depth: int) -> list[Any]:
+        """Return how a task is run, and its code: at most one step whose failure depends on the attempt."""
+        self._left -= 1
+        how = self._rng.choice(("async", "async", "sync"))
+        codes = [self.step(how, depth + 1) for _ in range(self._rng.randint(1, 3))]
+        most = self._rng.choice((1, 1, 2, 3))
+        if most > 1:
+            name = self._rng.choice(_FAILING_STEPS if how == "async" else _FAILING_STEPS[:2])
+            until = self._rng.choice((1, most - 1, most - 1, most))
+            if name == "impatient":  # a crash may give its child the time that it needs
+                until = min(until, most - 1)
+            failing = [name, until] if name == "fails_until" else [name, self.serial(), until]
+            # Time counts while nothing of the body waits for a child: first, before there is any.
+            codes.insert(0 if name == "overrun" else self._rng.randint(0, len(codes)), failing)
+            if name == "afresh" and self._rng.random() < 0.3:
+                codes.insert(self._rng.randint(0, len(codes)), [name, self.serial(), 1])
+        return [how, most, self._rng.choice((0.0, 0.0, 0.05, 0.5)), ["steps", *codes]]
+
+    def step(self, how: str, depth: int) -> list[Any]:
+        self._left -= 1
+        makers = _STEPS if self._left <= 0 or depth >= MAX_DEPTH else [*_STEPS, *_DEEP_STEPS]
+        own = _ASYNC_STEPS if how == "async" else _SYNC_STEPS
+        return self._rng.choice([*makers, *own])(self, how, depth)
+
+    def timed_step(self, how: str, depth: int) -> list[Any]:
+        """Return a step for under a timeout."""
+        before, self._is_timed = self._is_timed, True
+        code = self.step(how, depth)
+        self._is_timed = before
+        return code
+
+    def together_steps(self, how: str, depth: int) -> list[Any]:
+        return [self.step(how, depth + 1) for _ in range(self._rng.randint(2, 3))]
+
+    def serial(self) -> int:
+        """Return a number that no other call has as its input."""
+        self._names += 1
+        return 100 + self._names
+
+
+# How a task fails in its first attempts; the first two in threads as well.
+_FAILING_STEPS = ("fails_until", "afresh", "impatient", "overrun")
+_STEPS: list[Any] = [
+    lambda m, h, d: ["call", m.x(), m.ms()],
+    lambda m, h, d: ["call", m.x(), m.ms()],
+    lambda m, h, d: ["sync", m.x()],
+    lambda m, h, d: ["twice", m.x(), m.ms()],
+    lambda m, h, d: ["tickets", m._rng.randint(2, 3)],
+    lambda m, h, d: ["keyed", m.x(), m.name()],
+    lambda m, h, d: ["retried", m.x(), m._rng.choice((0, 1, 2))],
+    lambda m, h, d: ["spawn", m.x(), m.ms()],
+    lambda m, h, d: ["cancel", m.x(), m.ms(), m._rng.choice((0, 0, 0.01, 0.1))],
+    lambda m, h, d: ["catch", [m._rng.choice(("retried", "late")), m.x(), m._rng.randint(0, 3)]],
+    lambda m, h, d: ["catch", ["fail", m.x()]],
+]
+_DEEP_STEPS: list[Any] = [
+    lambda m, h, d: ["nested", *m.task(d)],
+    lambda m, h, d: ["catch", ["nested", *m.task(d)]],
+    lambda m, h, d: ["spawn_nested", *m.task(d)],
+    lambda m, h, d: ["flow", m.inner(d)],
+    lambda m, h, d: ["gather", *m.together_steps(h, d)],
+]
+_ASYNC_STEPS: list[Any] = [
+    lambda m, h, d: ["nap", m.seconds()],
+    lambda m, h, d: ["timeout", m.seconds(), m.timed_step(h, d)],
+    lambda m, h, d: ["catch", ["gather", ["call", m.x(), m.ms()], ["fail", m.x()], m.step(h, d)]],
+    lambda m, h, d: ["catch", [m.together(), ["call", m.x(), m.ms()], ["fail", m.x()], m.step(h, d)]],
+]
+_SYNC_STEPS: list[Any] = [
+    lambda m, h, d: ["patient", m.x(), m.ms(), m.seconds()],
+]
 _LEAVES: list[Any] = [
     lambda m, d: ["call", m.x(), m.ms()],
     lambda m, d: ["call", m.x(), m.ms()],
@@ -92,6 +164,11 @@ _ALL: list[Any] = [
     lambda m, d: ["catch", [m.together(), ["call", m.x(), m.ms()], ["fail", m.x()], m.node(d)]],
     lambda m, d: ["child", m.inner(d)],
     lambda m, d: ["child", m.inner(d)],
+    *[lambda m, d: ["catch", ["task", *m.task(d)]]] * 6,
+    lambda m, d: ["spawn_task", *m.task(d)],
+    lambda m, d: ["cancel_task", *m.task(d), m._rng.choice((0, 0.01, 0.1, 0.5))],
+    lambda m, d: ["retried", m.x(), m._rng.choice((0, 1, 2))],
+    lambda m, d: ["catch", [m._rng.choice(("retried", "late")), m.x(), m._rng.randint(0, 3)]],
     lambda m, d: ["gather", *m.nodes(d)],
     lambda m, d: ["gather", *m.nodes(d)],
     lambda m, d: ["gather_handles", *m.pairs()],

@@ -3,12 +3,15 @@
 Each query returns the ids of the runs that break it.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
 from fanfold.model.lifecycle import CANCELLED, COMPLETED, FAILED, PAUSED, PENDING, RUNNING, TERMINAL, WAITING
+from tests.simulation.leaves import least_delay_ms, policy
 
+# The key without the mark of the attempt of its parent that started it.
+_BASE_KEY = "substr(key, 1, 1) || substr(key, instr(key, ':'))"
 _TERMINAL = "({})".format(", ".join(f"'{state}'" for state in TERMINAL))
 
 _COUNTED = f"""(SELECT parent_id, count(*) AS spawned, sum(finished_at IS NULL) AS open,
@@ -20,6 +23,10 @@ RULES: dict[str, str] = {
         SELECT c.id FROM runs c LEFT JOIN runs p ON p.id = c.parent_id LEFT JOIN parents q ON q.id = c.parent_id
         WHERE c.parent_id <> 0 AND (p.id IS NULL OR q.id IS NULL OR c.root_id <> p.root_id OR c.depth <> p.depth + 1)
         OR c.parent_id = 0 AND (c.root_id <> c.id OR c.depth <> 0)""",
+    "1: two children of one identity": f"""
+        SELECT min(id) FROM runs WHERE parent_id <> 0 GROUP BY parent_id, {_BASE_KEY}, name
+        HAVING sum(state NOT IN ('{FAILED}', '{CANCELLED}') AND cancel_requested_at IS NULL) > 1 AND key NOT LIKE 'p:%'
+        OR count(DISTINCT key) < count(*)""",
     "2: the counters are not what the children say": f"""
         SELECT p.id FROM parents p LEFT JOIN {_COUNTED} c ON c.parent_id = p.id
         WHERE p.spawned <> coalesce(c.spawned, 0) OR p.open <> coalesce(c.open, 0)
@@ -69,7 +76,6 @@ RULES: dict[str, str] = {
 
 _ALL = " UNION ALL ".join(f"SELECT {place}, * FROM ({query})" for place, query in enumerate(RULES.values()))
 _NAMES = list(RULES)
-_HISTORY = "SELECT id, state, epoch, attempt, seq, finished_at, output, error, digest, key FROM runs"
 
 
 def broken(connection: apsw.Connection, owner: int) -> list[str]:
@@ -78,39 +84,97 @@ def broken(connection: apsw.Connection, owner: int) -> list[str]:
     return [f"invariant {_NAMES[place]}: run {id}" for place, id in found]
 
 
+class Row(NamedTuple):
+    """A run, as far as its history matters."""
+
+    id: int
+    state: str
+    epoch: int
+    attempt: int
+    seq: int | None
+    finished_at: int | None
+    output: str | None
+    error: str | None
+    crashes: int
+    available_at: int
+    name: str
+    input: str | None
+    options: str | None
+    digest: int
+    key: str | None
+
+
+_HISTORY = f"SELECT {', '.join(Row._fields)} FROM runs"
+
+
 class History:
     """What may only change in one way from commit to commit."""
 
     def __init__(self) -> None:
-        self._rows: dict[int, tuple[Any, ...]] = {}
+        self._rows: dict[int, Row] = {}
         self._sequence = 0
         self._clock_ms = 0
+        self._not_before: dict[int, int] = {}  # when the next attempt of a run may start
+        self.accused: set[int] = set()  # runs whose crashes rose with the last commit
 
     def broken(self, connection: apsw.Connection) -> list[str]:
         """Compare with the commit before."""
         found: list[str] = []
-        rows = {row[0]: row for row in connection.execute(_HISTORY)}
+        rows = {row[0]: Row(*row) for row in connection.execute(_HISTORY)}
+        ((sequence, clock_ms),) = connection.execute("SELECT commit_sequence, clock_ms FROM meta").fetchall()
+        self.accused = set()
         for id, before in self._rows.items():
             now = rows.get(id)
-            if now is before:
-                continue
             if now is None:
                 found.append(f"invariant 3: run {id} is gone")
-            elif before[5] is not None and now != before:
-                found.append(f"invariant 3: run {id} had ended and has changed: {before} -> {now}")
-            elif now[2] < before[2]:
-                found.append(f"invariant 8: the epoch of run {id} fell from {before[2]} to {now[2]}")
-            elif now[3] > 1:
-                found.append(f"invariant 8: run {id} is at attempt {now[3]}")
-            elif now[8:] != before[8:]:
-                found.append(f"invariant 1: run {id} changed its identity")
-        ((sequence, clock_ms),) = connection.execute("SELECT commit_sequence, clock_ms FROM meta").fetchall()
+            elif now != before:
+                found += self._changed(before, now, clock_ms)
+        for id, row in rows.items():
+            if id not in self._rows and row.attempt > 1:
+                found.append(f"invariant 8: run {id} is new and at attempt {row.attempt}")
         if sequence <= self._sequence:
             found.append(f"invariant 9: the commit sequence went from {self._sequence} to {sequence}")
         if clock_ms < self._clock_ms:
             found.append(f"clock: it went back from {self._clock_ms} to {clock_ms}")
         self._rows, self._sequence, self._clock_ms = rows, sequence, clock_ms
         return found
+
+    def _changed(self, before: Row, now: Row, clock_ms: int) -> list[str]:
+        """Compare a row with what it was."""
+        id = now.id
+        if before.finished_at is not None:
+            return [f"invariant 3: run {id} had ended and has changed: {before} -> {now}"]
+        if now.epoch < before.epoch:
+            return [f"invariant 8: the epoch of run {id} fell from {before.epoch} to {now.epoch}"]
+        if now[-5:] != before[-5:]:
+            return [f"invariant 1: run {id} changed its identity"]
+        if now.crashes > before.crashes + 1:
+            return [f"crashes: those of run {id} went from {before.crashes} to {now.crashes}"]
+        if now.crashes > before.crashes:
+            self.accused.add(id)
+        if now.attempt != before.attempt:
+            return self._tried_again(before, now, clock_ms)
+        has_begun = now.state == RUNNING and now.epoch != before.epoch
+        if has_begun and clock_ms < self._not_before.get(id, 0):
+            return [f"retry: attempt {now.attempt} of run {id} starts {self._not_before[id] - clock_ms} ms early"]
+        return []
+
+    def _tried_again(self, before: Row, now: Row, clock_ms: int) -> list[str]:
+        """Check that another attempt follows a failed one, within the policy, and after its delay."""
+        id, number = now.id, now.attempt
+        if number != before.attempt + 1:
+            return [f"invariant 8: run {id} went from attempt {before.attempt} to {number}"]
+        if number == 1:
+            return []  # it is claimed
+        if number > policy(now.name, now.options).max_attempts:
+            return [f"invariant 8: run {id} is at attempt {number}"]
+        if before.state != RUNNING or now.state not in (PENDING, CANCELLED):  # one batch may do both
+            return [f"invariant 8: run {id} is {now.state} at attempt {number}, after {before.state}"]
+        least = least_delay_ms(now.name, now.input or "", now.options, before.attempt)
+        self._not_before[id] = clock_ms + least
+        if now.available_at < clock_ms + least:
+            return [f"retry: run {id} may start after {now.available_at - clock_ms} ms, its policy says {least}"]
+        return []
 
     @property
     def sequence(self) -> int:
@@ -125,13 +189,17 @@ class History:
     def state(self, id: int) -> tuple[str, int] | None:
         """Return a run's state and epoch at the last commit."""
         row = self._rows.get(id)
-        return None if row is None else (row[1], row[2])
+        return None if row is None else (row.state, row.epoch)
+
+    def crashes(self, id: int) -> int:
+        """Return how many deaths in a row count against a run."""
+        return self._rows[id].crashes
 
     @property
     def is_over(self) -> bool:
         """Tell whether every run has ended."""
-        return all(row[5] is not None for row in self._rows.values())
+        return all(row.finished_at is not None for row in self._rows.values())
 
     def unfinished(self) -> list[tuple[Any, ...]]:
         """Return the runs that have not ended."""
-        return [row[:5] for row in self._rows.values() if row[5] is None]
+        return [row[:5] for row in self._rows.values() if row.finished_at is None]

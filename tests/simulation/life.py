@@ -9,11 +9,14 @@ from fanfold.errors import FanfoldError
 from fanfold.model.clock import Clock
 from fanfold.model.commands import Batch
 from fanfold.session import Session
+from fanfold.store.at_work import AtWork
 from fanfold.store.store import Store
 from fanfold.worker.task import CallOptions
 from tests.simulation.loop import SimClock, SimLoop
 from tests.simulation.programs import app, program
 from tests.simulation.writer import SimWriter
+
+PLACES = 2_000  # for bodies at work
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -33,9 +36,11 @@ class Life:
 
     def _begin(self) -> None:
         sim, loop = self._simulation, self.loop
+        sim.at_work, sim.left_at_work = AtWork(None, PLACES, sim.left_at_work), frozenset()
         self.session = Session(
-            sim.store, self.clock, app.tasks, slots=sim.plan.slots, threads=0, version="1", make_writer=self._writer
-        )
+            sim.store, self.clock, app.tasks, slots=sim.plan.slots, threads=0, version="1", make_writer=self._writer,
+            at_work=sim.at_work,
+        )  # fmt: skip
         drive(self.session.open())
         sim.recovered()
         now = sim.time.now_s
@@ -155,7 +160,9 @@ class Life:
         rest = commits._take()
         return (
             Batch(
-                new=[*last.new, *rest.new], returns=[*last.returns, *rest.returns], ends=[*last.ends, *rest.ends],
+                new=[*last.new, *rest.new], progress=[*last.progress, *rest.progress],
+                returns=[*last.returns, *rest.returns], ends=[*last.ends, *rest.ends],
+                retries=[*last.retries, *rest.retries],
                 evictions=[*last.evictions, *rest.evictions], blocks=[*last.blocks, *rest.blocks],
             ),
             self.session.engine.worker_id,

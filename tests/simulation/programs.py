@@ -8,78 +8,27 @@ replay that decides otherwise is found, and then goes on with a value that does 
 import asyncio
 from typing import Any
 
-from fanfold import App, FanfoldError, KeyConflict, current, sleep
+from fanfold import FanfoldError, KeyConflict, current, sleep
+from tests.simulation import leaves
 from tests.simulation.answers import CONFLICT, FAILED, KNOWN, combine, work_value
-from tests.simulation.disk import POISON
-
-app = App("simulation", store="sqlite://")
-
-
-class Bodies:
-    """Told about every body that starts; set by the simulation that runs."""
-
-    lives = 0
-
-    @staticmethod
-    def delay_s(_context: Any, _ms: int) -> float:
-        return 0.0
-
-
-bodies: Any = Bodies
-
-
-@app.task
-async def work(x: int, ms: int = 0) -> int:
-    delay_s = bodies.delay_s(current(), ms)
-    if delay_s:
-        await asyncio.sleep(delay_s)
-    return work_value(x)
-
-
-@app.task
-def sync_work(x: int) -> int:
-    bodies.delay_s(current(), 0)
-    return work_value(x)
-
-
-@app.task(priority=3)
-async def stubborn(x: int, ms: int) -> int:
-    """Refuse to be cancelled."""
-    try:
-        await asyncio.sleep(bodies.delay_s(current(), ms))
-    except asyncio.CancelledError:
-        return work_value(x)
-    return work_value(x)
-
-
-@app.task(name="cancel")
-async def named_like_an_event(x: int) -> int:
-    bodies.delay_s(current(), 0)
-    return work_value(x)
-
-
-@app.task(name="sleep")
-async def named_like_a_timer(x: int) -> int:
-    bodies.delay_s(current(), 0)
-    return work_value(x)
-
-
-@app.task
-async def tally(values: set[int]) -> int:
-    bodies.delay_s(current(), 0)
-    return sum(values)
-
-
-@app.task
-async def boom(x: int) -> int:
-    bodies.delay_s(current(), 0)
-    raise ValueError(f"boom {x}")
-
-
-@app.task
-async def poison(x: int) -> str:
-    bodies.delay_s(current(), 0)
-    return POISON * (x % 3 + 1)
+from tests.simulation.leaves import (
+    app,
+    bomb,
+    boom,
+    deaf,
+    flaky,
+    named_like_a_timer,
+    named_like_an_event,
+    poison,
+    slow,
+    stubborn,
+    sync_bomb,
+    sync_flaky,
+    sync_work,
+    tally,
+    work,
+)
+from tests.simulation.parents import configured
 
 
 @app.workflow
@@ -139,12 +88,41 @@ async def named(x: int) -> int:
 async def bag(x: int) -> int:
     """Hand over a set that iterates in another order in every process."""
     values = [x * 8, x * 8 + 64, x * 8 + 128]
-    bodies.turns = getattr(bodies, "turns", 0) + 1
-    return await tally(set(values if bodies.turns % 2 else reversed(values)))
+    leaves.bodies.turns = getattr(leaves.bodies, "turns", 0) + 1
+    return await tally(set(values if leaves.bodies.turns % 2 else reversed(values)))
 
 
 async def child(code: list[Any]) -> int:
     return await program(code)
+
+
+async def task(how: str, most: int, delay_s: float, code: list[Any]) -> int:
+    return await configured(how, most, delay_s)(code)
+
+
+async def spawn_task(how: str, most: int, delay_s: float, code: list[Any]) -> int:
+    configured(how, most, delay_s)(code)
+    return KNOWN
+
+
+async def cancel_task(how: str, most: int, delay_s: float, code: list[Any], after_s: float) -> int:
+    handle = configured(how, most, delay_s)(code)
+    if after_s:
+        await asyncio.sleep(after_s)
+    handle.cancel()
+    return KNOWN
+
+
+async def retried(x: int, fails: int) -> int:
+    return await (flaky, sync_flaky)[x % 2](x, fails)
+
+
+async def late(x: int, attempts: int) -> int:
+    return await slow(x, attempts)
+
+
+async def explode(x: int) -> int:
+    return await (bomb, sync_bomb)[x % 2](x)
 
 
 async def nap(seconds: float) -> int:
@@ -222,7 +200,7 @@ async def wait_for(seconds: float, node: Any) -> int:
 
 
 async def cancel(x: int, ms: int, after_s: float) -> int:
-    handle = (work, stubborn)[x % 2](x, ms)
+    handle = (work, stubborn, deaf)[x % 3](x, ms)
     if after_s:
         await asyncio.sleep(after_s)
     handle.cancel()
@@ -362,7 +340,8 @@ async def callback(x: int, seconds: float) -> int:
 NODES: dict[str, Any] = {
     function.__name__: function
     for function in (
-        seq, call, sync, keyed, conflict, delayed, fail, refused, named, bag, child, nap, durable_nap, gather,
+        seq, call, sync, keyed, conflict, delayed, fail, refused, named, bag, child, task,
+        spawn_task, cancel_task, retried, late, explode, nap, durable_nap, gather,
         gather_handles, group, race, all_of, as_completed, timeout, wait_for, cancel, cancel_child, shield, spawn,
         spawn_child, left_behind, catch, compensate, chance, queue, locked, generator, callback,
     )

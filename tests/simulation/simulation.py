@@ -5,16 +5,17 @@ import logging
 import sys
 from collections.abc import Iterator
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 from fanfold.engine.engine import Ended
 from fanfold.model import lifecycle
 from fanfold.model.commands import Batch, Outcome
+from fanfold.store.at_work import AtWork
 from fanfold.store.queries import Queries
-from tests.simulation import programs
+from tests.simulation import leaves
 from tests.simulation.checks import check_root, check_rows
 from tests.simulation.disk import open_store
-from tests.simulation.faults import Plan
+from tests.simulation.faults import DATABASE, Plan
 from tests.simulation.generate import Maker
 from tests.simulation.invariants import History, broken
 from tests.simulation.life import Life
@@ -24,6 +25,8 @@ from tests.simulation.zombie import return_of
 LATEST_S = 900.0  # of virtual time: by then everything has ended
 MOST_TURNS = 150_000  # of one life's loop
 MOST_LIVES = 60
+BOMBS = ("bomb", "sync_bomb")
+MOST_CRASHES, SUSPECT = 3, 2  # where a body is to blame for the deaths of its process
 FLOORS = ("fanfold.engine", "fanfold.store", "fanfold.worker")  # where the limits stand
 
 
@@ -32,6 +35,10 @@ class Simulation:
 
     def __init__(self, seed: int) -> None:
         self.plan = Plan(seed)
+        self.has_bomb = Random(f"bomb {seed}").random() < 0.06
+        if self.has_bomb:
+            self.plan.settings |= {"MOST_CRASHES": MOST_CRASHES, "SUSPECT": SUSPECT}
+            self.plan.kinds = DATABASE  # a crash from outside would be blamed on whoever is at work
         self.time = SimTime()
         self.store = open_store()
         self.database = self.store.writer
@@ -39,10 +46,17 @@ class Simulation:
         self.trace: list[tuple[Any, ...]] = []
         self.violations: list[str] = []
         self.programs = [self._program(seed, root) for root in range(self.plan.roots)]
+        if "task" in str(self.programs):
+            # Timeouts are by the engine's clock, which follows a wall that is set forward.
+            self.plan.jumps = [(when_s, skew_ms // 4) for when_s, skew_ms in self.plan.jumps]
         self.ended: dict[int, Ended] = {}  # by root, as its client was told
         self.cancelled: set[int] = set()  # roots that somebody outside cancelled
         self.is_tainted = False  # somebody outside cancelled an inner run: answers are anybody's guess
         self.has_lost_reports = False
+        self.at_work = AtWork(None, 0)
+        self.left_at_work: frozenset[int] = frozenset()  # by the life before, when it died
+        self.explosions = 0
+        self.begun: set[int] = set()  # runs whose bodies began in this life
         self.is_stopped = False  # it was stopped in good order, once
         self.executions: dict[tuple[int, int], int] = {}  # how often a body was started, by run and epoch
         self.life: Life | None = None
@@ -50,7 +64,9 @@ class Simulation:
         self._heap: list[Any] = []
 
     def _program(self, seed: int, root: int) -> list[Any]:
-        return Maker(Random(f"program {seed} {root}"), self.plan.size).program()
+        code = Maker(Random(f"program {seed} {root}"), self.plan.size).program()
+        # One alone: two that die by turns would take whoever runs beside them along.
+        return ["gather", ["catch", ["explode", seed]], code] if self.has_bomb and not root else code
 
     # Running -------------------------------------------------------------------------------------------------------
 
@@ -107,7 +123,15 @@ class Simulation:
         """Kill the engine here and now."""
         assert self.life is not None
         self.note("CRASH")
+        # Before what the death itself ends gives its place back.
+        self.left_at_work = frozenset(id for id in self.at_work.runs[1:] if id)
         self.life.loop.kill()
+
+    def die(self) -> NoReturn:
+        """Kill the engine from within a body."""
+        if self.life is not None and not self.life.loop.is_dead:
+            self.crash()
+        raise leaves.Killed
 
     # What is seen --------------------------------------------------------------------------------------------------
 
@@ -133,8 +157,19 @@ class Simulation:
             return
         self.note("COMMIT", batch.number, _summary(batch), _effects(outcome))
         self._look(is_new=True)
+        for id in self.history.accused - {release.id for release in batch.releases}:
+            self.violate(f"crashes: those of run {id} rose while its process lived")
+        for progressed in batch.progress:
+            if self.history.state(progressed.id) == (lifecycle.RUNNING, progressed.epoch):
+                self._check_innocent(progressed.id)
+        for id in outcome.retried | outcome.returned:
+            self._check_innocent(id)
         if self.history.sequence != batch.number:
             self.violate(f"batch {batch.number} was reported, and the store is at {self.history.sequence}")
+
+    def _check_innocent(self, id: int) -> None:
+        if self.history.crashes(id):
+            self.violate(f"crashes: run {id} got on, and has {self.history.crashes(id)} still")
 
     def _look(self, *, is_new: bool) -> None:
         assert self.life is not None
@@ -151,18 +186,31 @@ class Simulation:
 
     def recovered(self) -> None:
         """Check the store after the recovery at the start of a life."""
+        held = {id for id in self.at_work.before if (self.history.state(id) or ("",))[0] == lifecycle.RUNNING}
         self._look(is_new=True)
+        for id in held - self.history.accused:
+            self.violate(f"crashes: run {id} was at work, and is not blamed")
+        for id in self.history.accused - self.begun:
+            self.violate(f"crashes: the death counts against run {id}, whose body had not begun")
+        self.begun.clear()
 
     # What bodies tell ----------------------------------------------------------------------------------------------
 
     def delay_s(self, context: Any, ms: int) -> float:
         """Take note that a body starts, and say how long it takes."""
+        if self.life is None or self.life.loop.is_dead:
+            raise leaves.Killed  # its process has died, in the same callback
         run = context._run
         epoch = getattr(run, "epoch", 1)
         self.note("BODY", f"{run.name} {run.id} epoch {epoch} {run.input}")
         state = self.history.state(run.id)
         if state != (lifecycle.RUNNING, epoch):
             self.violate(f"the body of run {run.id} started in epoch {epoch}, its row says {state}")
+        self.begun.add(run.id)
+        if run.name in BOMBS:
+            self.explosions += 1
+            if self.explosions > MOST_CRASHES:
+                self.violate(f"run {run.id} has killed {MOST_CRASHES} processes, and is started again")
         place = run.id, epoch
         self.executions[place] = self.executions.get(place, 0) + 1
         if self.executions[place] > 1:
@@ -206,8 +254,11 @@ def _summary(batch: Batch) -> str:
         "new",
         "claims",
         "drops",
+        "progress",
         "returns",
         "ends",
+        "retries",
+        "quarantines",
         "settles",
         "evictions",
         "blocks",
@@ -223,7 +274,7 @@ def _brief(commands: list[Any]) -> str:
     return " ".join(
         f"{c.id}:{c.name}/{c.key}/{c.state}" if hasattr(c, "key")
         else f"{c.id}:{c.state}" if hasattr(c, "state")
-        else str(c.most) if hasattr(c, "most")
+        else f"{c.queue or 'suspects'}:{c.most}{c.ids or ''}" if hasattr(c, "most")
         else str(getattr(c, "id", c))
         for c in commands
     )  # fmt: skip
@@ -232,7 +283,7 @@ def _brief(commands: list[Any]) -> str:
 def _effects(outcome: Outcome) -> str:
     said = [
         f"{name} {found}"
-        for name in ("refused", "lost", "returned", "evicted", "told", "stopping", "flagged", "next_timer")
+        for name in ("refused", "lost", "retried", "returned", "evicted", "told", "stopping", "flagged", "next_timer")
         if (found := getattr(outcome, name))
     ]
     ended = [
@@ -265,7 +316,7 @@ def _settings(settings: dict[str, int], bodies: Any) -> Iterator[None]:
         setattr(module, name, value)
     for function, defaults in zip(paged, pages, strict=True):
         function.__defaults__ = (*defaults[:-1], settings["PAGE"])
-    was, programs.bodies = programs.bodies, bodies
+    was = leaves.use(bodies)
     try:
         yield
     finally:
@@ -273,5 +324,5 @@ def _settings(settings: dict[str, int], bodies: Any) -> Iterator[None]:
             setattr(module, name, value)
         for function, defaults in zip(paged, pages, strict=True):
             function.__defaults__ = defaults
-        programs.bodies = was
+        leaves.use(was)
         log.disabled = was_disabled

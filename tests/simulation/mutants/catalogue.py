@@ -1,6 +1,11 @@
-"""The planted bugs, by the numbers of docs/guarantees.md: what is broken, by which text, and the seed that finds it."""
+"""The planted bugs, by the numbers of docs/guarantees.md: what is broken, and by which text.
+
+`seeds.py` has the seed that finds each; `python -m tests.simulation.mutants --rehunt` writes it.
+"""
 
 from typing import NamedTuple
+
+from tests.simulation.mutants.seeds import SEEDS
 
 
 class Edit(NamedTuple):
@@ -14,10 +19,10 @@ class Edit(NamedTuple):
 class Mutant:
     """One planted bug, and the seed that finds it."""
 
-    def __init__(self, number: int, name: str, seed: int, *edits: Edit) -> None:
+    def __init__(self, number: int, name: str, *edits: Edit) -> None:
         self.number = number
         self.name = name
-        self.seed = seed
+        self.seed = SEEDS.get(number, 0)
         self.edits = edits
 
 
@@ -28,7 +33,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         1,
         "complete without the epoch guard",
-        117,
         Edit(
             SQL,
             "r.id = {int:0} AND r.epoch = {int:1} AND r.state = :from_state",
@@ -48,7 +52,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         2,
         "complete accepted twice",
-        3242,
         Edit(
             SQL,
             "r.id = {int:0} AND r.epoch = {int:1} AND r.state = :from_state",
@@ -63,7 +66,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         3,
         "effects before the commit",
-        1,
         Edit(
             "store/sqlite.py",
             'self._connection.execute("BEGIN IMMEDIATE")',
@@ -79,30 +81,26 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         4,
         "body before its commit",
-        1,
         Edit(
-            "worker/worker.py",
-            "            commits.spawn(outbox.new)\n",
-            "            commits.spawn(outbox.new)\n"
-            "            for run in outbox.new:\n"
-            "                if run.kind == TASK and run.state == lifecycle.RUNNING:\n"
-            "                    self._start_body(run, 1, self._engine.clock.now_ms())\n",
+            "worker/desk.py",
+            "        self._engine.commits.spawn((new,))\n",
+            "        self._engine.commits.spawn((new,))\n"
+            "        if new.state == 'running':\n"
+            "            self._engine._listener.on_inserted(new, self._engine.clock.now_ms())\n",
         ),
     ),
     Mutant(
         5,
         "a failed batch taken for committed",
-        3,
         Edit(
             "engine/writers.py",
-            "if await store.committed_batch() == batch.number and unknown.outcome is not None:",
-            "if unknown.outcome is not None:",
+            "return outcome if last == batch.number else None",
+            "return outcome",
         ),
     ),
     Mutant(
         6,
         "after a rollback by the database the rest of the batch runs on alone",
-        10,
         Edit(
             "store/sqlite.py",
             "if not self._connection.in_transaction:\n            # A full disk",
@@ -112,7 +110,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         7,
         "`open` not lowered on failure",
-        2,
         Edit(
             "store/endings.py",
             "parent, len(group), len(group),",
@@ -122,7 +119,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         8,
         "`spawned` raised by rows sent, not by rows inserted",
-        19,
         Edit(
             "store/store.py",
             "            new = [row for row in new if row.id in there]\n",
@@ -132,11 +128,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         9,
         "recovery keeps the old epoch",
-        12,
         Edit(
             SQL,
-            "UPDATE runs SET {to:release}, owner = NULL, epoch = epoch + 1, crashes",
-            "UPDATE runs SET {to:release}, owner = NULL, crashes",
+            "UPDATE runs SET {to:release}, owner = NULL, epoch = epoch + 1, available_at",
+            "UPDATE runs SET {to:release}, owner = NULL, available_at",
         ),
         Edit(
             SQL,
@@ -147,7 +142,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         10,
         "recovery forgets what waits for a timer",
-        17,
         Edit(
             "engine/engine.py",
             "self._timers.set(recovery.next_timer)",
@@ -157,7 +151,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         11,
         "deliveries replayed in id order",
-        2,
         Edit(
             READS,
             "WHERE parent_id = :parent_id AND seq > :after ORDER BY seq LIMIT :most)",
@@ -167,7 +160,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         12,
         "two deliveries resolved before stepping",
-        88,
         Edit(
             "worker/workflow.py",
             "                self._turn()\n                if outbox.new",
@@ -178,9 +170,17 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        13,
+        "equal calls not counted in content identity",
+        Edit(
+            "model/keys.py",
+            'return f"{CONTENT}:{content}:{count}"',
+            'return f"{CONTENT}:{content}:{count * 0}"',
+        ),
+    ),
+    Mutant(
         14,
         "call counter not reset on replay",
-        1,
         Edit(
             "worker/places.py",
             "        self.calls = 0\n        self.tasks = 0\n",
@@ -197,7 +197,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         15,
         "key found, digest not compared",
-        1,
         Edit(
             "engine/engine.py",
             "if existing.digest != run.digest:",
@@ -207,19 +206,17 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         16,
         "digest with unsorted sets",
-        14,
         Edit(
             "model/codec.py",
-            "isinstance(node, _UNORDERED) for node in nodes",
-            "False for node in nodes",
+            "not any(shape.is_unordered or shape.has_moments",
+            "not any(shape.has_moments",
         ),
     ),
     Mutant(
         17,
         "default hash of the loop's tasks",
-        8,
         Edit(
-            "worker/durable_loop.py",
+            "worker/durable_tasks.py",
             "        self._log_destroy_pending = False\n\n    def __hash__(self) -> int:\n        return self._hash",
             "        self._log_destroy_pending = False\n"
             "\n"
@@ -228,9 +225,59 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        18,
+        "durable calls from a dead frame",
+        Edit(
+            "worker/bodies.py",
+            "body.epoch != epoch or body.is_dead else",
+            "body.epoch != epoch else",
+        ),
+        Edit(
+            "worker/calls.py",
+            "        if self.is_closed:\n            raise Evicted\n",
+            "",
+        ),
+        Edit(
+            "worker/calls.py",
+            "        if self.is_closed:\n            return\n        if new is not None:",
+            "        if new is not None:",
+        ),
+    ),
+    Mutant(
+        20,
+        "an attempt is lost in a crash",
+        Edit(
+            SQL,
+            "owner = NULL, epoch = epoch + 1, available_at = :now WHERE",
+            "owner = NULL, epoch = epoch + 1, available_at = :now, attempt = min(attempt, 1) WHERE",
+        ),
+    ),
+    Mutant(
+        21,
+        "the crash counter is never reset",
+        Edit(
+            SQL,
+            "UPDATE runs SET crashes = 0, progress =",
+            "UPDATE runs SET progress =",
+        ),
+        Edit(
+            SQL,
+            "attempt = runs.attempt + 1, crashes = 0, available_at",
+            "attempt = runs.attempt + 1, available_at",
+        ),
+    ),
+    Mutant(
+        22,
+        "a retry runs before its delay",
+        Edit(
+            SQL,
+            "available_at = :now + c.delay",
+            "available_at = :now + c.delay / 2",
+        ),
+    ),
+    Mutant(
         23,
         "a call ignores its run's cancel request",
-        18,
         Edit(
             "store/store.py",
             "    return is_under and row.parent_id",
@@ -240,7 +287,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         24,
         "cancel misses grandchildren",
-        741,
         Edit(
             "store/endings.py",
             "            self._outcome.flagged.extend(id for (id,) in found)\n",
@@ -250,7 +296,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         33,
         "a timer one tick early",
-        298,
         Edit(
             SQL,
             "name = 'sleep' AND priority = 0 AND available_at <= :now",
@@ -260,7 +305,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         34,
         "the clock goes back with the wall",
-        2,
         Edit(
             "model/clock.py",
             "        self._last = max(self._last, wall_ms)\n",
@@ -270,7 +314,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         35,
         "the clock stands still",
-        2,
         Edit(
             "model/clock.py",
             "            self._last += elapsed // 2\n",
@@ -280,17 +323,15 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         37,
         "the loser of a race stays open",
-        204,
         Edit(
             "worker/workflow.py",
-            "                self.outbox.drops.append(child_id)\n",
-            "                pass\n",
+            "                self.outbox.drop(child_id)\n        error =",
+            "                pass\n        error =",
         ),
     ),
     Mutant(
         38,
         "release for eviction without `consumed` = `delivered`",
-        4,
         Edit(
             SQL,
             "  AND NOT EXISTS (SELECT 1 FROM parents p WHERE p.id = c.id AND p.delivered <> c.consumed)\n",
@@ -300,17 +341,15 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         40,
         "a committed batch is sent again",
-        20,
         Edit(
             "engine/writers.py",
-            "if await store.committed_batch() == batch.number and unknown.outcome is not None:",
-            "if False:",
+            "return outcome if last == batch.number else None",
+            "return None",
         ),
     ),
     Mutant(
         41,
         "unknown owned rows are not released",
-        9,
         Edit(
             "engine/sweeper.py",
             "            self._commands.release(id, epoch)\n",
@@ -318,9 +357,17 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        42,
+        "the high-water mark of ids is not written with the commit",
+        Edit(
+            SQL,
+            "CASE WHEN next_id < :next_id THEN :next_id ELSE next_id END",
+            "CASE WHEN next_id < :next_id THEN next_id ELSE next_id END",
+        ),
+    ),
+    Mutant(
         43,
         "the sweeper's command without its guard",
-        47,
         Edit(
             SQL,
             "AND p.sealed = 1 AND p.open = 0\nJOIN runs r ON r.id = p.id AND {from:settle r}\n\n-- name: wake",
@@ -330,11 +377,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         44,
         "a place is not given back while waiting",
-        1,
         Edit(
-            "worker/worker.py",
-            "            self._workflows_taken.in_hand -= 1\n            workflow.close()",
-            "            workflow.close()",
+            "worker/desk.py",
+            "        self.executors.of(body).let_go(body)\n",
+            "",
         ),
     ),
 )
