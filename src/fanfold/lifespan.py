@@ -6,16 +6,22 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 from fanfold.errors import InvalidInput
 from fanfold.worker.reference import Reference, check_reference, reference_to
 from fanfold.worker.task import PROCESS, Task
 
-if TYPE_CHECKING:
-    from fanfold.app import App
-
 Lifespan = Callable[..., AbstractAsyncContextManager[Any]]
+
+
+class Lives(Protocol):
+    """An app, as far as its lifespan is concerned."""
+
+    @property
+    def lifespan(self) -> Lifespan | None:
+        """What makes the context manager."""
+        ...
 
 
 def checked_lifespan(lifespan: object) -> Lifespan | None:
@@ -28,7 +34,7 @@ def checked_lifespan(lifespan: object) -> Lifespan | None:
     )
 
 
-def living(app: App) -> AbstractAsyncContextManager[Any]:
+def living(app: Lives) -> AbstractAsyncContextManager[Any]:
     """Return the context manager of an app's lifespan, one that yields None where it has none."""
     lifespan = app.lifespan
     if lifespan is None:
