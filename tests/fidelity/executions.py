@@ -19,6 +19,8 @@ from fanfold.worker.callbacks import DurableTimer
 from fanfold.worker.workflow import WorkflowRun
 from tests.fidelity.programs import FAILS, CallFailed, play
 
+Said = list[Any]  # traces, as they come out of a file
+
 
 class Delivery(NamedTuple):
     """What was delivered: the number of a call, or None for a timer; and the time of it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
@@ -224,9 +225,64 @@ async def scheduled(world: World, dice: random.Random, name: str) -> None:
     world.say(name, await future)
 
 
+async def hurried(world: World, dice: random.Random, name: str) -> None:
+    """Out of time before it began, on some Pythons in a task of its own; and times that never come."""
+
+    async def never() -> int:
+        return await world.call(1, 0)
+
+    async def late(n: int) -> int:
+        return await world.call(n, delay(dice))
+
+    world.say(name, await answer(asyncio.wait_for(never(), dice.choice([0, -1]))))
+    far = dice.choice([float(sys.maxsize), float("inf"), 1e30])
+    world.say(name, await answer(asyncio.wait_for(late(2), far)))
+    async with asyncio.timeout(far):
+        world.say(name, await answer(asyncio.create_task(late(3))))
+
+
+async def in_sets(world: World, dice: random.Random, name: str) -> None:
+    """Everything that asyncio puts into sets, after things that some Pythons make and others do not."""
+    loop = asyncio.get_running_loop()
+
+    async def late(n: int) -> int:
+        return await world.call(n, delay(dice))
+
+    for n in range(dice.randrange(3)):
+        await asyncio.wait_for(late(n + 1), 10**7)
+    made: list[asyncio.Future[Any]] = [asyncio.create_task(late(n)) for n in range(1, 4)]
+    made += [loop.create_future() for _ in range(3)]
+    made += [asyncio.shield(made[n]) for n in range(2)]
+    made += [asyncio.gather(made[n], made[n + 1]) for n in range(2)]
+    made += [world.call(n, 0) for n in range(1, 4)]
+    for future in made[3:6]:
+        loop.call_soon(future.set_result, 1)
+    number = {future: place for place, future in enumerate(made)}
+    done, _ = await asyncio.wait(made)
+    world.order(name, [number[future] for future in done])
+    world.say(name, sorted(number[future] for future in done))
+
+
+async def called_back(world: World, dice: random.Random, name: str) -> None:
+    """Calls and tasks that a callback makes, outside any task."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[str] = loop.create_future()
+
+    async def late(n: int) -> None:
+        future.set_result(await answer(world.call(n, 0)))
+
+    def start() -> None:
+        world.call(1, 0)
+        kept.append(loop.create_task(late(2)))
+
+    kept: list[asyncio.Task[None]] = []
+    loop.call_later(dice.randrange(1, 10**6) / 1000, start)
+    world.say(name, await future)
+
+
 PATTERNS: tuple[Pattern, ...] = (
     one_by_one, gathered, waited, completed, timed_out, grouped, queued, locked, signalled, cancelled, generated,
-    scheduled,
+    scheduled, hurried, in_sets, called_back,
 )  # fmt: skip
 
 
