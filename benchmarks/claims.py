@@ -52,7 +52,12 @@ FLOOR = ("floor", "per_s")
 RATE_OF_C = ("commit", "per_s")
 LATENCY_OF_C = ("commit", "p50_ms")
 PEER_RATE = ("dbos", "per_s")
+THREAD_POOL = ("threads pool", "per_s")
+PROCESS_POOL = ("processes pool", "per_s")
+CPU_POOL = ("cpu", "pool_per_s")
 ALLOWED = ("kill", "allowed_s")
+ASYNCIO_IMPORT = ("startup", "asyncio_import_ms")
+ASYNCIO_PROCESS = ("startup", "asyncio_process_ms")
 
 CLAIMS = (
     Claim("P1", "gather of 100,000", "gather", "per_s", "children/s", FLOOR, (1 / 6, "F/6"), (1 / 4, "F/4")),
@@ -61,15 +66,35 @@ CLAIMS = (
     Claim("P3", "chain of 2,000", "chain", "per_s", "steps/s", RATE_OF_C, (0.25, "C/4"), (0.4, "0.4 C")),
     Claim("P4", "start to result, p50", "one task", "p50_ms", "ms", LATENCY_OF_C, (4, "4 C"), (3, "3 C"), at_most=True),
     Claim("P5", "10,000 workflows", "workflows", "per_s", "workflows/s", FLOOR, (1 / 60, "F/60"), (1 / 30, "F/30")),
+    Claim("P6-threads", "20,000 in threads", "threads", "per_s", "bodies/s", THREAD_POOL, (0.4, "0.4"), (0.6, "0.6")),
+    Claim(
+        "P6-processes",
+        "20,000 in processes",
+        "processes",
+        "per_s",
+        "bodies/s",
+        PROCESS_POOL,
+        (0.3, "0.3"),
+        (0.6, "0.6"),
+    ),
+    Claim("P6-cpu", "50 ms of CPU each", "cpu", "per_s", "bodies/s", CPU_POOL, (0.8, "0.8"), (0.95, "0.95")),
     Claim("P7", "restart: first body", "kill", "first_body_s", "s", None, (2, "2 s"), (1, "1 s"), at_most=True),
     Claim("P7", "restart: whole run", "kill", "restart_s", "s", ALLOWED, (1, "1.3 h + 3 s"), at_most=True),
     Claim("P7", "restart: bodies run twice", "kill", "repeated", "", None, (0, "0"), is_exact=True),
+    Claim("P9-start", "import fanfold", "startup", "import_ms", "ms", ASYNCIO_IMPORT, (3, "3x"), at_most=True),
+    Claim("P9-start", "fanfold --help", "startup", "help_process_ms", "ms", ASYNCIO_PROCESS, (6, "6x"), at_most=True),
+    Claim("P9-start", "unwanted imports", "startup", "unwanted", "", None, (0, "0"), is_exact=True),
+    Claim("P9-idle", "idle engine", "idle", "cpu_percent", "% of a core", None, (1, "1 %"), at_most=True),
 )
 
 
 def selected(only: Sequence[str]) -> list[Claim]:
-    """Return the claims whose row is named; P1 names P1-map too; nothing named is everything."""
-    return [claim for claim in CLAIMS if not only or any(claim.row in (name, f"{name}-map") for name in only)]
+    """Return the claims whose row is named; P1 names P1-map too, P6 all three of its rows; nothing is everything."""
+    return [
+        claim
+        for claim in CLAIMS
+        if not only or any(claim.row == name or claim.row.startswith(f"{name}-") for name in only)
+    ]
 
 
 def judge(claim: Claim, rounds: Sequence[Round]) -> Verdict:

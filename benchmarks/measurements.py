@@ -1,6 +1,11 @@
-"""What is measured: the references first, then the workloads; each a command line with its size."""
+"""What is measured: the references first, then the workloads; each a command line with its size.
+
+The pools that only P6 is measured against stand right before it, so that the same spell hits both.
+"""
 
 from dataclasses import dataclass
+
+from benchmarks.bodies import SIZES
 
 QUICK_SHARE = 10
 
@@ -34,15 +39,30 @@ WORKLOADS = (
     Measurement("chain", "benchmarks.workloads.chain", 2_000),
     Measurement("one task", "benchmarks.workloads.one_task", 300),
     Measurement("workflows", "benchmarks.workloads.many_workflows", 10_000),
+    *(
+        Measurement(name, module, size, ("--place", place))
+        for place, size in SIZES.items()
+        for name, module in ((f"{place} pool", "benchmarks.pools"), (place, "benchmarks.workloads.executors"))
+    ),
+    Measurement("cpu", "benchmarks.workloads.spinning", 144),
     Measurement("kill", "benchmarks.workloads.kill_restart", 100_000),
+    Measurement("startup", "benchmarks.startup", 30),
+    Measurement("idle", "benchmarks.workloads.idle", 6),
 )
+
+_NAMED = {workload.name: workload for workload in WORKLOADS}
 
 # What `--profile` runs under the profiler, by the claim that it explains.
 PROFILED = {
-    "P1": WORKLOADS[0],
-    "P1-map": WORKLOADS[1],
-    "P3": WORKLOADS[2],
-    "P4": WORKLOADS[3],
-    "P5": WORKLOADS[4],
+    "P1": _NAMED["gather"],
+    "P1-map": _NAMED["map"],
+    "P3": _NAMED["chain"],
+    "P4": _NAMED["one task"],
+    "P5": _NAMED["workflows"],
+    "P6-threads": _NAMED["threads"],
+    "P6-processes": _NAMED["processes"],
+    "P6-cpu": _NAMED["cpu"],
     "P7": Measurement("counted", "benchmarks.workloads.counted_fan_out", 100_000),
+    "P9-start": _NAMED["startup"],
+    "P9-idle": _NAMED["idle"],
 }

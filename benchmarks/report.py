@@ -11,8 +11,26 @@ from benchmarks.claims import Round, Verdict
 
 RESULTS = Path(__file__).parent / "results"
 HEADINGS = ("", "workload", "figure", "reference", "ratio", "must", "aim", "verdict")
-REFERENCE_NAMES = {"floor": "F", "commit": "C", "dbos": "DBOS", "kill": "allowed"}
-SIDE_FIGURES = ("bytes_per_child", "bytes_per_workflow", "peak_rss_mib", "restart_peak_rss_mib", "cpu_s", "wall_s")
+REFERENCE_NAMES = {
+    "floor": "F",
+    "commit": "C",
+    "dbos": "DBOS",
+    "threads pool": "run_in_executor",
+    "processes pool": "submit",
+    "cpu": "submit",
+    "kill": "allowed",
+    "startup": "import asyncio",
+}
+SIDE_FIGURES = (
+    "bytes_per_child",
+    "bytes_per_workflow",
+    "default_per_s",
+    "import_process_ms",
+    "peak_rss_mib",
+    "restart_peak_rss_mib",
+    "cpu_s",
+    "wall_s",
+)
 
 
 def number(value: float) -> str:
@@ -55,7 +73,7 @@ def side_figures(rounds: Sequence[Round]) -> str:
                 parts.append(f"{side} {number(statistics.median(values))}")
         failures = {str(one[name]["failed"]) for one in rounds if one.get(name, {}).get("failed")}
         parts += [f"FAILED: {failure}" for failure in sorted(failures)]
-        lines.append(f"  {name:10} {'  '.join(parts)}")
+        lines.append(f"  {name:14} {'  '.join(parts)}")
     return "\n".join(lines)
 
 
