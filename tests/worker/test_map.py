@@ -236,3 +236,12 @@ async def test_an_idle_workflow_that_waits_for_a_group_leaves_memory_and_comes_b
         assert (await run.status()).state == lifecycle.WAITING
         open_.set()
         assert await test.result(run) == [20, 21, 22]
+
+
+@on_a_loop
+async def test_a_groups_members_are_counted_in_its_place():
+    async with TestApp(app) as test:
+        run = await test.start(several)
+        await test.result(run)
+        counts = (await run.status()).children
+    assert (counts.spawned, counts.completed, counts.open) == (4, 4, 0)

@@ -103,13 +103,23 @@ def _write(found: list[RunStatus], format: Format, limit: int, which: str) -> No
 @format_option
 def show(id: int, url: str, format: Format) -> None:
     """Show one run: its input, its result or error, how its children stand."""
-    status = asyncio.run(_status(url, id))
+    status, attempts = asyncio.run(_status(url, id))
+    if format == "table":
+        _show(status, attempts)
+        return
+    failed = [{"attempt": number, "finished_at": at, "error": error} for number, at, error in attempts]
+    shown = to_builtins(status) | {"failed_attempts": failed}
     if format == "jsonl":
-        write_json([status], format)
-    elif format == "json":
-        click.echo(msgspec_json(status))
+        write_json([shown], format)
     else:
-        _show(status)
+        click.echo(msgspec_json(shown))
+
+
+def to_builtins(status: RunStatus) -> dict[str, Any]:
+    """Return a status as a dict."""
+    import msgspec
+
+    return msgspec.to_builtins(status)
 
 
 def msgspec_json(status: Any) -> bytes:
@@ -119,14 +129,18 @@ def msgspec_json(status: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(status), indent=2)
 
 
-async def _status(url: str, id: int) -> RunStatus:
+async def _status(url: str, id: int) -> tuple[RunStatus, list[tuple[int, int, dict[str, Any]]]]:
+    """Return a run and its failed attempts that were followed by another: (number, when, error)."""
+    from fanfold.model.codec import decode_text
     from fanfold.store.opening import reading
 
     async with reading(url) as queries:
-        return await queries.status(id)
+        status = await queries.status(id)
+        attempts = await queries.attempts(id)
+    return status, [(number, at, decode_text(error)) for number, at, error in attempts]
 
 
-def _show(status: RunStatus) -> None:
+def _show(status: RunStatus, attempts: list[tuple[int, int, dict[str, Any]]]) -> None:
     lines = [
         ("run", f"{status.id} of {status.kind} {status.name}"),
         ("state", status.state),
@@ -146,6 +160,8 @@ def _show(status: RunStatus) -> None:
         ("input", None if status.input is None else encode_text(status.input)),
         ("output", encode_text(status.output) if status.state == lifecycle.COMPLETED else None),
     ]
+    for number, at, failed in attempts:
+        lines.append((f"failed {number}", f"{when(at)}  {failed.get('type')}: {failed.get('message', '')}"))
     error = status.error or {}
     if error:
         lines.append(("error", f"{error.get('type', 'Exception')}: {error.get('message', '')}"))

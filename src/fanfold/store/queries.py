@@ -42,11 +42,17 @@ class Queries:
         return self._status(rows[0], await self.counts(id))
 
     async def counts(self, id: int) -> ChildCounts:
-        """Return a parent's counters; zeroes for a run without children."""
+        """Return a parent's counters, with a group's members in place of the group; zeroes without children."""
         rows = await self._tx.rows("read_counts", id=id)
         if not rows:
             return ChildCounts()
-        spawned, open_, failed, cancelled, running = rows[0]
+        *counted, running = rows[0]
+        (row,) = await self._tx.rows("read_group_counts", id=id)
+        groups, members = row[:4], row[4:]
+        spawned, open_, failed, cancelled = (
+            count - of_groups + of_members
+            for count, of_groups, of_members in zip(counted, groups, members, strict=True)
+        )
         return ChildCounts(spawned, open_, running, spawned - open_ - failed - cancelled, failed, cancelled)
 
     @staticmethod

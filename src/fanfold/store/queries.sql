@@ -64,7 +64,19 @@ SELECT {rows: id, key, name, kind, state, parent_id, root_id, attempt, version, 
 -- name: read_counts
 -- The counters of a parent; how many run is counted on the small index of what is held (the plus keeps it to that).
 SELECT {rows: spawned, open, failed, cancelled,
-  (SELECT count(*) FROM runs r WHERE {from:complete r} AND r.owner > 0 AND +r.parent_id = :id)} FROM parents WHERE id = :id
+  (SELECT count(*) FROM runs r WHERE {from:complete r} AND r.owner > 0 AND (+r.parent_id = :id OR +r.parent_id IN (
+    SELECT g.id FROM runs g WHERE g.parent_id = :id AND g.kind = 'group')))} FROM parents WHERE id = :id
+
+-- name: read_group_counts
+-- A parent's groups, and the counters of their members: people are shown these in place of the groups.
+SELECT {rows: groups, open_groups, failed_groups, cancelled_groups, spawned, open, failed, cancelled} FROM (
+  SELECT count(*) AS groups,
+    coalesce(sum(CASE WHEN g.finished_at IS NULL THEN 1 ELSE 0 END), 0) AS open_groups,
+    coalesce(sum(CASE WHEN g.state = {state:decide} THEN 1 ELSE 0 END), 0) AS failed_groups,
+    coalesce(sum(CASE WHEN g.state = {state:abandon} THEN 1 ELSE 0 END), 0) AS cancelled_groups,
+    coalesce(sum(p.spawned), 0) AS spawned, coalesce(sum(p.open), 0) AS open,
+    coalesce(sum(p.failed), 0) AS failed, coalesce(sum(p.cancelled), 0) AS cancelled
+  FROM runs g LEFT JOIN parents p ON p.id = g.id WHERE g.parent_id = :id AND g.kind = 'group') found
 
 -- name: find_root
 -- The newest unfinished root of this task and input that `app.run` started. `key IS NULL` would lead to runs_identity,

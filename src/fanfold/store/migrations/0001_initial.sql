@@ -51,6 +51,9 @@ CREATE INDEX runs_held ON runs (owner, epoch) WHERE state = 'running';
 -- `app.run` looks for the root that it left behind.
 CREATE INDEX runs_roots ON runs (name, digest, id) WHERE parent_id = 0;
 
+-- A parent's groups are counted as their members.
+CREATE INDEX runs_groups ON runs (parent_id) WHERE kind = 'group';
+
 -- What goes on when an engine starts.
 CREATE INDEX runs_open_roots ON runs (id) WHERE parent_id = 0 AND finished_at IS NULL;
 
