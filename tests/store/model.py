@@ -6,7 +6,6 @@ the order in which they were asked for.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from fanfold.model import lifecycle
 from fanfold.model.commands import Batch, Cancel, ClaimRequest, Progressed, Release, Retried
@@ -330,17 +329,18 @@ class Model:
         self.expected.first_seq.setdefault(end.parent_id, run.seq or 1)
 
     def _ask_children(self, ids: list[int], *, compensation: bool = False) -> None:
-        flagged = [
-            run
-            for id in ids
-            for run in self.open_children(id)
-            if run.cancel_requested_at is None and bool(run.compensates) == compensation and run.kind != EVENT
-        ]
+        flagged = [run for id in ids for run in self.open_children(id) if self._is_meant(run, compensation)]
         for run in flagged:
             run.cancel_requested_at = self.now
         if flagged:
-            asked = [run.id for id in ids for run in self.open_children(id) if run.cancel_requested_at == self.now]
-            self.expected.flagged += sorted(asked)
+            asked = [run for id in ids for run in self.open_children(id) if run.cancel_requested_at == self.now]
+            self.expected.flagged += sorted(run.id for run in asked)
+
+    def _is_meant(self, run: ModelRun, compensation: bool) -> bool:  # noqa: FBT001 - as its caller has it
+        parent = self.runs[run.parent_id]
+        all_too = compensation or (parent.compensates and parent.cancel_requested_at)
+        is_meant = all_too if run.compensates else not compensation
+        return run.cancel_requested_at is None and run.kind != EVENT and is_meant
 
     def _settled(self, ids: Iterable[int]) -> list[End]:
         rows = []
@@ -388,13 +388,12 @@ class Model:
             self._end(rows, event)
         told = []
         for event_id, run, number in events:
-            fields: Any = (event_id, run.root_id, run.id, run.epoch, 0, f"x:{number}", EVENT, "cancel", 0, None)
+            fields = (event_id, run.root_id, run.id, run.epoch, 0, f"x:{number}", EVENT, "cancel", 0, None)
             row = NewRun(*fields, lifecycle.PENDING, compensates=1)
             if not self._holder(row):
                 self._add(row)
                 self.expected.told.add(event_id)
                 told.append(End(event_id, 0, run.id, lifecycle.COMPLETED))
-        # A pending workflow was passed over while only its parent was asked to cancel.
-        self.expected.woken |= bool(told)
+        self.expected.woken |= bool(told)  # a pending one was passed over while only its parent was asked
         self._end(told, "fire")
         self._ask_children(again, compensation=True)

@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from fanfold import App, GroupFailed, InvalidInput, NotInRun, TaskFailed, current
+from fanfold import App, GroupFailed, InvalidInput, NonDeterminism, NotInRun, TaskFailed, current
 from fanfold.model import lifecycle
+from fanfold.store.queries import Queries
 from fanfold.testing import TestApp
 from fanfold.worker import members
 from tests.engine.desk import on_a_loop
@@ -245,3 +246,37 @@ async def test_a_groups_members_are_counted_in_its_place():
         await test.result(run)
         counts = (await run.status()).children
     assert (counts.spawned, counts.completed, counts.open) == (4, 4, 0)
+
+
+@on_a_loop
+async def test_members_that_end_while_a_resumed_map_is_read_shift_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(members, "WINDOW", 6)
+    read = Queries.group
+
+    async def late(queries: Queries, id: int) -> tuple[int, int, bool]:
+        found = await read(queries, id)
+        for _ in range(30):
+            await asyncio.sleep(0)
+        return found
+
+    monkeypatch.setattr(Queries, "group", late)
+    for at in range(2, 14):
+        started.clear()
+        async with TestApp(app, crash_at=at) as test:
+            assert await test.run(squares, 30) == [n * n for n in range(20, 50)]
+
+
+@on_a_loop
+async def test_a_map_that_has_fewer_items_than_were_recorded_stands_still(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(members, "WINDOW", 4)
+    counts = [20]
+
+    @app.workflow
+    async def shrinking() -> list[int]:
+        return await square.map(range(100, 100 + counts[0]))
+
+    async with TestApp(app, crash_at=4) as test:
+        run = await test.start(shrinking)
+        counts[0] = 1
+        with pytest.raises(NonDeterminism, match="its items are now 1"):
+            await test.result(run)

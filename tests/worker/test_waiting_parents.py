@@ -1,11 +1,15 @@
 """Tasks that wait for their children: without a slot, in few threads, cancelled with what awaits them."""
 
 import asyncio
+import contextlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from fanfold import App, NotAllowed, Retry, TaskCancelled, TaskFailed, current
+from fanfold import App, Handle, NotAllowed, Retry, TaskCancelled, TaskFailed, current
+from fanfold.errors import Evicted
 from fanfold.model import lifecycle
 from fanfold.testing import TestApp
 from tests.engine.desk import on_a_loop
@@ -261,3 +265,51 @@ async def test_a_task_may_not_sleep_durably():
         with pytest.raises(TaskFailed) as failed:
             await test.run(sleeps)
     assert failed.value.caused_by(NotAllowed)
+
+
+def test_a_body_may_wait_in_several_threads_of_its_own_with_one_slot(tmp_path: Path):
+    app = App("several", store=f"sqlite:///{tmp_path}/several.db", slots=1, threads=1)
+
+    @app.task
+    async def child(n: int) -> int:
+        return n
+
+    @app.task
+    def parent() -> int:
+        handles = [child(n) for n in range(6)]
+        with ThreadPoolExecutor(3) as pool:
+            return sum(pool.map(lambda handle: handle.result(), handles))
+
+    assert app.run(parent) == 15
+
+
+def wait_in_vain(handle: Handle[int]) -> None:
+    """Wait for a child whose parent has returned: its calls reach nothing any more."""
+    with contextlib.suppress(Evicted):
+        handle.result()
+
+
+def test_a_body_that_returns_while_a_thread_of_its_own_waits_takes_no_place_along(tmp_path: Path):
+    app = App("left", store=f"sqlite:///{tmp_path}/left.db", slots=2, threads=2)
+    never = threading.Event()
+
+    @app.task
+    async def child(n: int) -> int:
+        await asyncio.sleep(0.01)
+        return n
+
+    @app.task
+    def parent(n: int) -> int:
+        threading.Thread(target=wait_in_vain, args=[child(n)], daemon=True).start()
+        never.wait(0.005)
+        return n
+
+    @app.task
+    def plain(n: int) -> int:
+        return n
+
+    @app.workflow
+    async def both() -> int:
+        return sum(await asyncio.gather(*map(parent, range(8)))) + sum(await asyncio.gather(*map(plain, range(8))))
+
+    assert app.run(both) == 56

@@ -253,9 +253,12 @@ UPDATE runs SET cancel_requested_at = :now
 WHERE cancel_requested_at IS NULL AND finished_at IS NULL AND id IN (SELECT {int:0} FROM {each:ids})
 
 -- name: flag_children
--- Who fails or is cancelled asks its open children to cancel in the same commit; compensation is left alone.
+-- Who fails or is cancelled asks its open children to cancel in the same commit; compensation is left alone, but
+-- what compensation itself has started when it is asked.
 UPDATE runs SET cancel_requested_at = :now
-WHERE cancel_requested_at IS NULL AND finished_at IS NULL AND compensates = 0
+WHERE cancel_requested_at IS NULL AND finished_at IS NULL
+  AND (compensates = 0 OR EXISTS (SELECT 1 FROM runs p
+    WHERE p.id = runs.parent_id AND p.compensates = 1 AND p.cancel_requested_at IS NOT NULL))
   AND parent_id IN (SELECT {int:0} FROM {each:ids})
 
 -- name: find_flagged

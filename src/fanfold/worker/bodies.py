@@ -79,7 +79,9 @@ class Bodies:
         body = Body(run, epoch, task, TaskContext(run, epoch, created_at, self._engine.store_id, self))
         self._held[run.id] = body
         if isinstance(run, Claimed) and run.has_children:
-            self._recalls[run.id] = Recall(self._engine.queries, run.id, partial(self._on_recalled, body))
+            self._recalls[run.id] = Recall(
+                self._engine.queries, self._engine.clock, run.id, partial(self._on_recalled, body)
+            )
         else:
             self._executors.of(body).submit(body)
 
@@ -213,7 +215,8 @@ class Bodies:
         if crashes < MOST_CRASHES:
             commits.release(run.id, body.epoch, 1)
         else:
-            failed = quarantine_text(crashes, body.attempt)
+            is_dead = isinstance(error, ProcessDied)
+            failed = quarantine_text(crashes, body.attempt) if is_dead else failure_text(error, body.attempt)
             self._end(body, End(run.id, body.epoch, run.parent_id, lifecycle.FAILED, None, failed))
 
     def _time_out(self, body: Body, timeout_ms: int) -> None:

@@ -229,11 +229,11 @@ class Calls:
             if handle is not None:
                 self._awaited.discard(handle)
                 settle(handle, end)
-        woken = [waiter for waiter in self._waiters if waiter.error is not None or waiter.handle.done()]
-        if self._waiters and not woken and self._body.has_slot and not self._body.is_over:
-            self._desk.let_go(self._body)  # what ended is not what its thread waits for
-        for waiter in woken:
+        for waiter in [waiter for waiter in self._waiters if waiter.error is not None or waiter.handle.done()]:
             self._wake(waiter)
+        if self._waiters and self._body.has_slot and not self._body.is_over:
+            # Other threads of the body still wait, perhaps for what needs its slot.
+            self._desk.let_go(self._body)
         if self._awaited:
             self._look_soon()
 

@@ -14,6 +14,7 @@ from fanfold.model.run import Claimed, End, NewRun
 from fanfold.worker.body import Body
 from fanfold.worker.claims import Intake
 from fanfold.worker.executors.executors import Executors
+from fanfold.worker.reading import read_for
 
 
 class Desk:
@@ -61,7 +62,8 @@ class Desk:
         """Read how a child ended."""
 
         async def read() -> None:
-            _, state, output, error = await self._engine.queries.outcome(id)
+            engine = self._engine
+            _, state, output, error = await read_for(engine.clock, id, lambda: engine.queries.outcome(id))
             then(End(id, 0, 0, state, output, error))
 
         self.loop.create_task(read())

@@ -18,6 +18,13 @@ from fanfold.worker.task import CallOptions, Task
 WINDOW = 10_000  # members that have not ended
 
 
+_NOTHING = object()
+
+
+class ItemsChanged(Exception):
+    """A workflow's code makes other items than were recorded."""
+
+
 class Members:
     """What one group's owner adds to it, and what came of that."""
 
@@ -27,6 +34,7 @@ class Members:
     ) -> None:  # fmt: skip
         self.group = group
         self.is_open = True  # there may be items left
+        self._is_behind = False  # an earlier life has members that are not passed over yet
         self._task = task
         self._options = options
         self._items: Iterator[Any] = iter(items)
@@ -44,23 +52,25 @@ class Members:
         return self._outputs is None
 
     def forget_results(self) -> None:
-        """Take note that members ended while nobody here took their results."""
+        """Take note that an earlier life has added members: nothing is pulled until they are passed over."""
         self._outputs = None
+        self._is_behind = True
 
     def pass_over(self, spawned: int, unfinished: int) -> None:
-        """Go on behind the members of an earlier life."""
-        self.forget_results()
-        self._unfinished = unfinished
+        """Go on behind the members of an earlier life; ItemsChanged if there are not even so many items."""
         context = contextvars.Context()
-        for _ in range(spawned):
-            context.run(next, self._items, None)
+        for count in range(spawned):
+            if context.run(next, self._items, _NOTHING) is _NOTHING:
+                raise ItemsChanged(f"a map of {self._task.name} has {spawned:,} members, its items are now {count:,}")
         self._pulled = spawned
+        self._unfinished += unfinished  # those that ended meanwhile are taken off already
+        self._is_behind = False
 
     def pull(self) -> list[NewRun]:
         """Return new members, as many as there is room for. What the items raise is raised."""
         found: list[NewRun] = []
         context = contextvars.Context()  # no durable call: nothing says at which place it would be
-        while self.is_open and self._unfinished < WINDOW:
+        while self.is_open and not self._is_behind and self._unfinished < WINDOW:
             try:
                 item = context.run(next, self._items)
             except StopIteration:

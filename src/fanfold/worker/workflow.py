@@ -290,6 +290,10 @@ class WorkflowRun:
             raise NotAllowed(f"runs may be nested {MAX_DEPTH} deep; run {self.run.id} is at depth {self.run.depth}")
         return self.run
 
+    def stand_still(self, reason: str) -> None:
+        """Pause the run: its code does not fit its record."""
+        self._break(reason)
+
     def fail_from_outside(self, error: BaseException) -> None:
         """End the run with what an iterable of its code raised between turns."""
         if not self.is_over:

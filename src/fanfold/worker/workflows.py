@@ -14,6 +14,8 @@ from fanfold.model.commands import Batch, Block, Eviction, Outcome
 from fanfold.model.run import TASK, WORKFLOW, Claimed, End, NewRun
 from fanfold.worker.claims import Intake
 from fanfold.worker.failures import failure_text
+from fanfold.worker.members import ItemsChanged
+from fanfold.worker.reading import read_for
 from fanfold.worker.replay import HeldBack, Replay
 from fanfold.worker.task import Task
 from fanfold.worker.workflow import WorkflowRun
@@ -113,8 +115,14 @@ class Workflows:
         """Read the results of a group, and deliver its end and what comes after it when they are there."""
         held_back = self._reading[workflow.run.id] = [(workflow.consumed + 1, rest, told, now)]
 
+        engine = self._engine
+
         async def read() -> None:
-            workflow.groups[rest[0].id].read(await self._engine.queries.members(rest[0].id))
+            group_id = rest[0].id
+            found = await read_for(engine.clock, workflow.run.id, lambda: engine.queries.members(group_id))
+            if workflow.is_closed:
+                return
+            workflow.groups[group_id].read(found)
             if self._reading.get(workflow.run.id) is held_back:
                 del self._reading[workflow.run.id]
                 for delivery in held_back:
@@ -164,7 +172,10 @@ class Workflows:
                 task.add_done_callback(self._tasks_under_way.discard)
 
     async def _go_on_with(self, workflow: WorkflowRun, group_id: int) -> None:
-        spawned, open_, is_sealed = await self._engine.queries.group(group_id)
+        engine = self._engine
+        spawned, open_, is_sealed = await read_for(
+            engine.clock, workflow.run.id, lambda: engine.queries.group(group_id)
+        )
         members = workflow.groups.get(group_id)
         if members is None or workflow.is_closed or not members.is_open:
             return
@@ -173,6 +184,10 @@ class Workflows:
             return
         try:
             members.pass_over(spawned, open_)
+        except ItemsChanged as changed:
+            workflow.stand_still(str(changed))
+            self._after_turn(workflow)
+            return
         except Exception as error:  # noqa: BLE001 - as above
             workflow.fail_from_outside(error)
             self._after_turn(workflow)

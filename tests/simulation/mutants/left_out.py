@@ -11,7 +11,7 @@ NOT_PLANTED: dict[int, str] = {
     31: "siblings are not there yet",
     32: "groups are not there yet",
     36: "events are not there yet",
-    39: "groups, whose results are lists, are not there yet",
+    39: "the programs here have no map yet; tests/worker/test_map.py finds it",
     45: "PostgreSQL is not there yet",
     46: "PostgreSQL is not there yet",
     47: "PostgreSQL is not there yet",

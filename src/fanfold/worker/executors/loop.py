@@ -21,7 +21,10 @@ BODIES_A_TURN = 200  # then the loop's other callbacks get their turn
 
 
 class Interrupted(BaseException):
-    """A body was ended by something that is not fanfold: a loop that closes, Ctrl-C."""
+    """A body was ended by something that is not fanfold: a loop that closes, Ctrl-C, a cancel of its own task."""
+
+    def __init__(self) -> None:
+        super().__init__("the body was cancelled, and not by fanfold")
 
 
 class LoopExecutor:

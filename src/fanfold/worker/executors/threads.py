@@ -220,9 +220,12 @@ class ThreadExecutor:
         self._forget(body)
         if body.is_over:
             self._zombies -= 1
-        else:
+        elif body.has_slot:
             body.has_slot = False
             self._busy -= 1
             self._slots.taken -= 1
+        else:  # it returned while another thread of its own waits for a child
+            self._blocked.pop(body.run.id, None)
+            self._going_on = deque(entry for entry in self._going_on if entry[0] is not body)
         self._finish(body, value, error)
         self._slots.serve()
