@@ -213,7 +213,7 @@ class Model:
     def _claim(self, claim: ClaimRequest) -> None:
         found = self._claimable(claim)[: claim.most]
         taken = [run for run in found if self._may_start(run)]
-        for run in found:
+        for run in sorted(found, key=lambda run: run.id):
             if run not in taken:
                 run.cancel_requested_at = self.now
                 self.expected.flagged.append(run.id)
