@@ -19,6 +19,7 @@ from fanfold.model import lifecycle
 from fanfold.model.clock import MAX_AHEAD_MS, Clock
 from fanfold.model.commands import Batch, Existing, Outcome
 from fanfold.model.ids import IdSource, new_worker_id
+from fanfold.model.keys import shown
 from fanfold.model.run import GROUP, MOST_CRASHES, Claimed, End, NewRun, quarantine_text
 from fanfold.store.database import BatchRejected, CommitUnknown, StoreBusy
 from fanfold.store.opening import OpenStore
@@ -199,9 +200,8 @@ class Engine:
         if existing is None:
             return run.id
         if existing.digest != run.digest:
-            key = (run.key or "")[2:]
             raise KeyConflict(
-                f"key {key!r} of {run.name} is taken by run {existing.id}, which has another input; "
+                f"key {shown(run.key)!r} of {run.name} is taken by run {existing.id}, which has another input; "
                 "use another key, or the same input",
                 existing.id,
             )

@@ -14,14 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from fanfold.errors import Evicted, KeyConflict, NotAllowed
+from fanfold.errors import Evicted, NotAllowed
 from fanfold.model import keys, lifecycle
 from fanfold.model.clock import Alarm
 from fanfold.model.commands import Existing
 from fanfold.model.run import MAX_DEPTH, End, NewRun, Recorded
 from fanfold.worker.body import Body
 from fanfold.worker.handle import Handle, fail, settle
-from fanfold.worker.new_runs import new_child
+from fanfold.worker.new_runs import conflict, new_child
 from fanfold.worker.task import CallOptions, Task
 
 if TYPE_CHECKING:
@@ -108,18 +108,16 @@ class Calls:
                 return self._same_key(key, task.name, hashed)
         key, known = self._find(key, task.name)
         if known is not None and known.digest != hashed:
-            raise KeyConflict(_conflict(key, task.name, known.id), known.id)
-        new = None if known is not None else self._new(task, options, key, hashed, text)
-        handle = TaskHandle(self, self._loop, known.id if new is None and known else self._id(new), task)
+            raise conflict(key, task.name, known.id)
+        new = self._new(task, options, key, hashed, text) if known is None else None
+        child = new or known
+        assert child is not None  # noqa: S101 - one of the two
+        handle = TaskHandle(self, self._loop, child.id, task)
         if options.key is not None:
             self._keyed[options.key, task.name] = handle, hashed
         self._handles[handle.id] = handle
         self._desk.post(self._send, new, known)
         return handle
-
-    @staticmethod
-    def _id(new: NewRun | None) -> int:
-        return 0 if new is None else new.id
 
     def _new(self, task: Task[..., Any], options: CallOptions, key: str, hashed: int, text: str) -> NewRun:
         run = self._body.run
@@ -142,7 +140,7 @@ class Calls:
     def _same_key(self, key: str, name: str, hashed: int) -> TaskHandle:
         handle, first = self._keyed[key, name]
         if first != hashed:
-            raise KeyConflict(_conflict(key, name, handle.id), handle.id)
+            raise conflict(key, name, handle.id)
         return handle
 
     def block(self, handle: TaskHandle, timeout_s: float | None) -> None:
@@ -179,7 +177,7 @@ class Calls:
         if handle is None:
             return
         if existing.digest != new.digest:
-            fail(handle, KeyConflict(_conflict(new.key or "", new.name, existing.id), existing.id))
+            fail(handle, conflict(new.key or "", new.name, existing.id))
             return
         handle.moved_to(existing.id)
         self._handles[existing.id] = handle
@@ -297,7 +295,3 @@ class Calls:
         for waiter in list(self._waiters):
             waiter.error = Evicted()
             self._wake(waiter)
-
-
-def _conflict(key: str, name: str, run_id: int) -> str:
-    return f"key {keys.shown(key)!r} of {name} is taken by run {run_id}, with another input"

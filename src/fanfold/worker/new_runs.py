@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from fanfold.errors import KeyConflict
 from fanfold.model import lifecycle
 from fanfold.model.codec import digest
+from fanfold.model.keys import shown
 from fanfold.model.run import GROUP, TIMER, TIMER_NAME, Claimed, NewRun
 from fanfold.worker.task import CallOptions, Task
 
@@ -54,6 +56,11 @@ def new_timer(parent: Parent, epoch: int, delay_s: float, key: str, compensates:
         digest(b"sleep", str(delay_ms).encode()), f'{{"delay_ms":{delay_ms}}}', lifecycle.PENDING, delay_ms,
         version=parent.version, compensates=compensates,
     )  # fmt: skip
+
+
+def conflict(key: str, name: str, run_id: int) -> KeyConflict:
+    """Return the error of a call whose key a child with another input has."""
+    return KeyConflict(f"key {shown(key)!r} of {name} is taken by run {run_id}, with another input", run_id)
 
 
 def _priority(parent: Parent, task: Task[..., Any], options: CallOptions) -> int:

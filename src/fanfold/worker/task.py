@@ -12,6 +12,7 @@ from fanfold.errors import InvalidInput, UnknownTask
 from fanfold.model import run
 from fanfold.model.codec import Signature, encode_text
 from fanfold.model.duration import MAX_DELAY_S, Duration, seconds
+from fanfold.model.keys import user_key
 from fanfold.model.retry import ONCE, Retry
 from fanfold.worker.context import calling_context
 from fanfold.worker.handle import Handle
@@ -35,7 +36,7 @@ class CallOptions:
         delay: Duration = 0, tags: Mapping[str, str] | None = None, retry: Retry | None = None,
         timeout: Duration | None = None,
     ) -> None:  # fmt: skip
-        self.key = None if key is None else "k:" + _checked(key, "key")
+        self.key = None if key is None else user_key(_checked(key, "key"))
         self.queue = None if queue is None else _checked(queue, "queue")
         self.priority = _checked_priority(priority)
         self.delay_ms = checked_delay(delay)

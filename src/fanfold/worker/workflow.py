@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, Final
 
-from fanfold.errors import InvalidInput, KeyConflict, NotAllowed
+from fanfold.errors import InvalidInput, NotAllowed
 from fanfold.model import lifecycle
 from fanfold.model.duration import MAX_DELAY_S
 from fanfold.model.run import EVENT, MAX_DEPTH, TIMER, TIMER_NAME, Claimed, End, NewRun, Recorded
@@ -24,7 +24,7 @@ from fanfold.worker.durable_loop import DurableLoop
 from fanfold.worker.failures import child_error, failure_text
 from fanfold.worker.handle import Handle, fail, resolve
 from fanfold.worker.members import Members
-from fanfold.worker.new_runs import new_child, new_group, new_timer
+from fanfold.worker.new_runs import conflict, new_child, new_group, new_timer
 from fanfold.worker.outbox import Outbox
 from fanfold.worker.source_lines import line_of_call, line_of_wait
 from fanfold.worker.task import CallOptions, Task
@@ -307,7 +307,7 @@ class WorkflowRun:
         """Return the handle of the child that has this key already; KeyConflict if its input was another."""
         handle, first = self._keyed[name, key]
         if first != hashed:
-            raise KeyConflict(f"key {key[2:]!r} of {name} is taken by run {handle.id}, with another input", handle.id)
+            raise conflict(key, name, handle.id)
         return handle
 
     def sleep(self, delay_s: float) -> Handle[None]:
