@@ -137,6 +137,9 @@ class FakeWorker:
     def on_settled(self, batch: Batch, outcome: Any) -> None:
         self.heard.append(("settled", batch.number))
 
+    def on_asked_roots(self, roots: set[int]) -> None:
+        """Has nothing that waits for a slot."""
+
     def on_stopping(self, ids: list[int]) -> None:
         self.heard.append(("stopping", *ids))
 

@@ -1,6 +1,7 @@
 """Cancelling runs from outside: bodies have a grace, a workflow compensates, and a second request ends that as well."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,3 +133,35 @@ async def test_a_task_that_does_not_end_within_its_grace_is_cancelled_without_it
         release.set()
         await test.settle()
         assert (await run.status()).state == lifecycle.CANCELLED
+
+
+@on_a_loop
+async def test_after_a_roots_cancel_is_recorded_nothing_of_its_tree_starts_that_waited_for_a_slot(tmp_path: Path):
+    app = App("queued", store=f"sqlite:///{tmp_path}/queued.db", slots=2)
+    started: list[int] = []
+    enough = asyncio.Event()
+
+    @app.task
+    async def one(n: int) -> int:
+        started.append(n)
+        if len(started) == 100:
+            enough.set()
+        await asyncio.sleep(0)
+        return n
+
+    @app.task
+    async def middle(k: int) -> int:
+        return sum(await asyncio.gather(*(one(1000 * k + n) for n in range(500))))
+
+    @app.workflow
+    async def root() -> int:
+        return sum(await asyncio.gather(*(middle(k) for k in range(20))))
+
+    async with app:
+        run = await app.start(root)
+        await enough.wait()
+        await run.cancel()
+        until_then = len(started)
+        with pytest.raises(TaskCancelled):
+            await run.result()
+    assert len(started) == until_then < 10_000

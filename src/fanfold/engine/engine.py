@@ -68,6 +68,10 @@ class Listener(Protocol):
         """Forget the runs that ended, returned, left memory or lost their lease: all of a batch was dealt out."""
         ...
 
+    def on_asked_roots(self, roots: set[int]) -> None:
+        """Hear that nothing but compensation may start below these roots, of what is held or comes by this commit."""
+        ...
+
     def on_stopping(self, ids: list[int]) -> None:
         """Ask running tasks to stop."""
         ...
@@ -254,6 +258,8 @@ class Engine:
 
     def _on_committed(self, batch: Batch, outcome: Outcome) -> None:
         listener = self._listener
+        if outcome.asked_roots:
+            listener.on_asked_roots(outcome.asked_roots)
         self._start_new(batch, outcome)
         if outcome.claimed:
             listener.on_claimed(outcome.claimed)

@@ -191,6 +191,7 @@ class Outcome:
     evicted: set[int] = field(default_factory=set[int])
     woken: bool = False  # something became claimable
     told: set[int] = field(default_factory=set[int])  # ids of events that tell a workflow of its cancel
+    asked_roots: set[int] = field(default_factory=set[int])  # roots below which nothing starts any more
     stopping: list[int] = field(default_factory=list[int])  # running tasks that are asked to cancel
     flagged: list[int] = field(default_factory=list[int])  # runs whose cancel request is still to be carried out
     next_timer: int | None = None

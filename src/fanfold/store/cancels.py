@@ -33,6 +33,8 @@ class Cancels:
         for id, epoch, parent, root, depth, kind, state, event_id, sealed in await self._tx.rows(
             "find_flagged", rows=cancels
         ):
+            if id == root:
+                self._outcome.asked_roots.add(root)
             event = self._event(kind, state, epoch, is_sealed=bool(sealed))
             if event is not None:
                 ends.setdefault(event, []).append(End(id, epoch, parent, lifecycle.target(event)))

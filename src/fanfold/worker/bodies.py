@@ -47,6 +47,7 @@ class Bodies:
         self._held: dict[int, Body] = {}
         self._recalls: dict[int, Recall] = {}
         self._reports: dict[int, Progressed] = {}  # the latest of each run, until the loop's next turn
+        self._asked_roots: set[int] = set()  # by the commit whose effects are dealt out
         self.state: Any = None  # what the app's lifespan yielded
         self._desk = Desk(engine, intake)
         self._executors = Executors(places, self._begin, self._finish, at_work, self._desk.alarm)
@@ -78,7 +79,9 @@ class Bodies:
         task = self._tasks[run.name]
         body = Body(run, epoch, task, TaskContext(run, epoch, created_at, self._engine.store_id, self))
         self._held[run.id] = body
-        if isinstance(run, Claimed) and run.has_children:
+        if run.root_id in self._asked_roots and not run.compensates:
+            self.cancel([run.id])
+        elif isinstance(run, Claimed) and run.has_children:
             self._recalls[run.id] = Recall(
                 self._engine.queries, self._engine.clock, run.id, partial(self._on_recalled, body)
             )
@@ -233,6 +236,12 @@ class Bodies:
         body.carrier.cancel()
         self._give_up_later(body, error)
 
+    def on_asked_roots(self, roots: set[int]) -> None:
+        """Let nothing start below these roots that has not; what has started is asked to end, level by level."""
+        self._asked_roots = roots
+        found = [body for body in self._held.values() if body.run.root_id in roots and not body.run.compensates]
+        self.cancel([body.run.id for body in found if not body.is_started and not body.is_over])
+
     def cancel(self, ids: Iterable[int]) -> None:
         """Ask bodies to end; their runs end without them after a grace."""
         for id in ids:
@@ -276,6 +285,7 @@ class Bodies:
     def on_settled(self, batch: Batch, outcome: Outcome) -> None:
         """Forget what has ended or is tried again; another attempt of a child that is waited for is claimed in time."""
         held = self._held
+        self._asked_roots = set()
         for command in (*batch.ends, *batch.returns, *batch.retries, *batch.releases):
             body = held.get(command.id)
             if body is not None and body.epoch == command.epoch:

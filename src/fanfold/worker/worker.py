@@ -130,6 +130,10 @@ class Worker:
             log.warning("run %s: a result came after its lease was lost; it is not recorded", id)
         self._intake.on_committed(batch, outcome)
 
+    def on_asked_roots(self, roots: set[int]) -> None:
+        """Hear that nothing but compensation may start below these roots, of what is held or comes by this commit."""
+        self._bodies.on_asked_roots(roots)
+
     def on_stopping(self, ids: list[int]) -> None:
         """Ask running tasks to end."""
         self._bodies.cancel(ids)
