@@ -22,7 +22,7 @@ from fanfold.model.duration import Duration, seconds
 from fanfold.model.run import RunStatus
 from fanfold.store.opening import lock_holder, reading, store_path
 from fanfold.store.queries import Queries
-from fanfold.worker.context import Context
+from fanfold.worker.context import Context, away
 from fanfold.worker.durable_loop import DurableLoop
 from fanfold.worker.failures import child_error
 from fanfold.worker.task import Task
@@ -197,7 +197,7 @@ class Run(Generic[R]):
         limit = None if timeout is None else seconds(timeout, "timeout")
         watch = asyncio.timeout(limit)
         try:
-            async with watch:
+            async with watch, away():
                 ended = await self._reach.wait(self.id)
         except TimeoutError:
             if not watch.expired():

@@ -313,3 +313,18 @@ def test_a_body_that_returns_while_a_thread_of_its_own_waits_takes_no_place_alon
         return sum(await asyncio.gather(*map(parent, range(8)))) + sum(await asyncio.gather(*map(plain, range(8))))
 
     assert app.run(both) == 56
+
+
+@pytest.mark.parametrize("where", ["loop", "thread"])
+def test_a_task_that_waits_for_a_root_of_its_own_needs_no_slot_meanwhile(tmp_path, where: str):
+    app = App("roots", store=f"sqlite:///{tmp_path}/roots.db", slots=1, threads=1)
+
+    @app.task
+    async def on_loop(depth: int) -> int:
+        return 1 + (await (await app.start(on_loop, depth - 1)).result(60) if depth else 0)
+
+    @app.task
+    def in_thread(depth: int) -> int:
+        return 1 + (app.blocking.start(in_thread, depth - 1).result(60) if depth else 0)
+
+    assert app.run(on_loop if where == "loop" else in_thread, 3) == 4

@@ -9,9 +9,10 @@ has one again. Calls are made on the engine's loop, or in the thread of a sync b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from fanfold.errors import Evicted, NotAllowed
@@ -76,6 +77,7 @@ class Calls:
         self._awaited: set[TaskHandle] = set()
         self._ready: list[End] = []  # kept back until the body has a slot
         self._waiters: list[_Waiter] = []  # more than one where the body has threads of its own
+        self._returning: list[asyncio.Future[None]] = []  # waited for something else, and need a slot again
         self._is_going_on = False
         self._looks = False
         self.is_closed = False
@@ -227,6 +229,10 @@ class Calls:
             if handle is not None:
                 self._awaited.discard(handle)
                 settle(handle, end)
+        returning, self._returning = self._returning, []
+        for back in returning:
+            if not back.done():
+                back.set_result(None)
         for waiter in [waiter for waiter in self._waiters if waiter.error is not None or waiter.handle.done()]:
             self._wake(waiter)
         if self._waiters and self._body.has_slot and not self._body.is_over:
@@ -253,6 +259,20 @@ class Calls:
         self._awaited = {handle for handle in self._awaited if not handle.done()}
         if self._awaited and body.has_slot and not body.is_over:
             self._desk.let_go(body)
+
+    @contextlib.asynccontextmanager
+    async def away(self) -> AsyncGenerator[None]:
+        """Have no slot while something else than a child is waited for that needs one: a root of its own."""
+        is_here = self._loop is asyncio.get_running_loop()
+        if is_here and self._body.has_slot and not self._body.is_over:
+            self._desk.let_go(self._body)
+        try:
+            yield
+        finally:
+            if is_here and not self._body.has_slot and not self.is_closed:
+                self._returning.append(back := self._loop.create_future())
+                self._resume()
+                await back
 
     def _block(self, waiter: _Waiter, timeout_s: float | None) -> None:
         self._waiters.append(waiter)
@@ -292,6 +312,8 @@ class Calls:
         self._handles.clear()
         self._awaited.clear()
         self._ready.clear()
+        for back in self._returning:
+            back.cancel()
         for waiter in list(self._waiters):
             waiter.error = Evicted()
             self._wake(waiter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -105,6 +106,10 @@ class Context:
             "in a task gather the calls"
         )
 
+    def away(self) -> AbstractAsyncContextManager[None]:
+        """Have no slot while a run is waited for that is no child."""
+        return nullcontext()
+
     def sleep(self, delay_s: float) -> Handle[None]:
         """Start a durable timer."""
         del delay_s
@@ -153,6 +158,11 @@ class TaskContext(Context):
             raise Evicted
         return calls.call(task, options, args, kwargs)
 
+    def away(self) -> AbstractAsyncContextManager[None]:
+        """Have no slot while a run is waited for that is no child."""
+        calls = self._home.calls_of_run(self.id, self._epoch)
+        return nullcontext() if calls is None else calls.away()
+
 
 def checked_progress(done: object, total: object, message: object) -> dict[str, Any]:
     """Return what `report_progress` records; InvalidInput for what is no progress."""
@@ -187,6 +197,12 @@ def current() -> Context:
     if context is None:
         raise NotInRun("current() was called outside a run: there is no run to tell about")
     return context
+
+
+def away() -> AbstractAsyncContextManager[None]:
+    """Have no slot, in the body of a task, while a run is waited for that is no child."""
+    context = _current.get(None)
+    return nullcontext() if context is None else context.away()
 
 
 def calling_context(task: Task[..., Any]) -> Context:
