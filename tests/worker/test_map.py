@@ -175,19 +175,29 @@ async def test_cancelling_a_map_cancels_its_members_and_pulls_no_more(monkeypatc
     assert (group.state, group.children.cancelled, len(pulled)) == (lifecycle.CANCELLED, 5, 5)
 
 
+@pytest.mark.parametrize("at", range(1, 9))
 @on_a_loop
-async def test_what_the_items_raise_fails_the_run():
+async def test_what_the_items_raise_is_raised_where_the_map_is_awaited(at: int):
     def broken() -> Iterator[int]:
         yield 1
         raise OSError("the list is gone")
 
     @app.workflow
-    async def reads() -> list[int]:
-        return await square.map(broken())
+    async def reads() -> str:
+        try:
+            await square.map(broken())
+        except GroupFailed as failed:
+            (error,) = failed.exceptions
+            assert isinstance(error, TaskFailed)
+            return f"{failed.summary} ({error.caused_by(OSError)})"
+        return ""
 
-    async with TestApp(app) as test:
-        with pytest.raises(TaskFailed, match="the list is gone"):
-            await test.run(reads)
+    async with TestApp(app, crash_at=at) as test:
+        run = await test.start(reads)
+        assert await test.result(run) == "the items of square.map raised OSError: the list is gone (True)"
+        await test.settle()
+        (group,) = await test.queries.tree_level(run.id, 0, 9)
+    assert (group.state, group.children.spawned, group.children.open) == (lifecycle.FAILED, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +219,7 @@ async def test_bad_items_are_refused_by_what_is_wrong(call: Any, words: str):
     async with TestApp(app) as test:
         with pytest.raises(TaskFailed, match=words) as failed:
             await test.run(wrong)
-    assert failed.value.caused_by(InvalidInput)
+    assert failed.value.error_type in (InvalidInput.__name__, GroupFailed.__name__)
 
 
 @app.task
@@ -279,4 +289,20 @@ async def test_a_map_that_has_fewer_items_than_were_recorded_stands_still(monkey
         run = await test.start(shrinking)
         counts[0] = 1
         with pytest.raises(NonDeterminism, match="its items are now 1"):
+            await test.result(run)
+
+
+@on_a_loop
+async def test_a_map_whose_items_are_others_than_were_recorded_stands_still(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(members, "WINDOW", 4)
+    first = [100]
+
+    @app.workflow
+    async def shifting() -> list[int]:
+        return await square.map(range(first[0], 120))
+
+    async with TestApp(app, crash_at=4) as test:
+        run = await test.start(shifting)
+        first[0] = 101
+        with pytest.raises(NonDeterminism, match=r"item 0 of a map of square is now 101, and run \d+ was recorded"):
             await test.result(run)

@@ -112,9 +112,9 @@ class Committer:
         """Fail a run that no worker holds, since its processes died."""
         self._after_new("quarantines", end)
 
-    def seal(self, group_id: int, epoch: int) -> None:
+    def seal(self, group_id: int, epoch: int, error: str | None = None) -> None:
         """Let a group take no more members from its owner, which runs in this epoch."""
-        self._after_new("seals", Seal(group_id, epoch))
+        self._after_new("seals", Seal(group_id, epoch, error))
 
     def progress(self, progressed: Progressed) -> None:
         """Take note that a run got on."""

@@ -40,10 +40,11 @@ class Release(NamedTuple):
 
 
 class Seal(NamedTuple):
-    """The owner of a group adds no more members; guarded by the owner's epoch."""
+    """The owner of a group adds no more members; guarded by the owner's epoch. With `error` the group has failed."""
 
     id: int
     epoch: int
+    error: str | None = None
 
 
 class Retried(NamedTuple):

@@ -21,6 +21,11 @@ def content_key(content: str, count: int) -> str:
     return f"{CONTENT}:{content}:{count}"
 
 
+def member_key(position: int) -> str:
+    """Return the key of a workflow's group's member: its place among the items, so that keys are in that order."""
+    return f"p:{position:08x}"
+
+
 def of_attempt(key: str, attempt: int) -> str:
     """Return the key of a child that this attempt (from 1) of its parent starts afresh."""
     if attempt == 1:

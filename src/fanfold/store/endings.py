@@ -51,8 +51,8 @@ class Endings:
             rows = await self._tx.rows("find_deciding", ids=keyed(sorted(failures)))
             failed = lifecycle.target("decide")
             decided = [
-                End(id, epoch, parent, failed, None, group_error(name, spawned, failures[id]))
-                for id, epoch, parent, name, spawned in rows
+                End(id, epoch, parent, failed, None, group_error(spawned, failures[id]))
+                for id, epoch, parent, spawned in rows
             ]
             await self.end(decided, "decide")
 

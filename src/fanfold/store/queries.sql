@@ -52,6 +52,12 @@ SELECT {rows: seq, position, output} FROM (
   SELECT seq, position, output FROM runs
   WHERE parent_id = :group_id AND seq > :after ORDER BY seq LIMIT :most) found
 
+-- name: read_member_digests
+-- What the items of a resumed `map` are compared with, in the order of the items.
+SELECT {rows: key, id, digest} FROM (
+  SELECT key, id, digest FROM runs
+  WHERE parent_id = :group_id AND key > :after ORDER BY key, name LIMIT :most) found
+
 -- name: held
 -- What the table says that a worker holds; compared with what it knows.
 SELECT {rows: id, epoch} FROM runs WHERE {from:complete runs} AND owner = :owner

@@ -181,9 +181,15 @@ SELECT g.id, 0, 0, 0, 0, 0, 0, 1 FROM {each:rows} JOIN runs g ON g.id = {int:0} 
 JOIN runs p ON p.id = g.parent_id AND p.epoch = {int:1} AND {from:complete p} WHERE true
 ON CONFLICT (id) DO UPDATE SET sealed = 1
 
+-- name: find_failing
+-- Groups that fail by what their owner says: it cannot make the items.
+SELECT {rows: g.id, g.epoch, g.parent_id} FROM {each:rows}
+JOIN runs g ON g.id = {int:0} AND g.kind = 'group' AND {from:decide g}
+JOIN runs p ON p.id = g.parent_id AND p.epoch = {int:1} AND {from:complete p}
+
 -- name: find_deciding
 -- Groups of which a member did not complete, and what they are decided with.
-SELECT {rows: r.id, r.epoch, r.parent_id, r.name, p.spawned} FROM {each:ids} JOIN runs r ON r.id = {int:0} AND {from:decide r}
+SELECT {rows: r.id, r.epoch, r.parent_id, p.spawned} FROM {each:ids} JOIN runs r ON r.id = {int:0} AND {from:decide r}
 JOIN parents p ON p.id = r.id
 
 -- name: find_settled

@@ -163,7 +163,15 @@ class _Application:
 
     async def _seal(self, seals: Sequence[Seal]) -> None:
         await self._tx.execute("seal_groups", rows=seals)
-        await self._settle([seal.id for seal in seals])
+        failed = [seal for seal in seals if seal.error is not None]
+        if failed:
+            errors = {seal.id: seal.error for seal in failed}
+            rows = await self._tx.rows("find_failing", rows=failed)
+            await self._endings.end(
+                [End(id, epoch, parent, lifecycle.target("decide"), None, errors[id]) for id, epoch, parent in rows],
+                "decide",
+            )
+        await self._settle([seal.id for seal in seals if seal.error is None])
 
     async def _claim_all(self, claims: Sequence[ClaimRequest]) -> None:
         for claim in claims:

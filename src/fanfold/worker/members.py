@@ -12,11 +12,11 @@ from typing import Any
 
 from fanfold.errors import InvalidInput
 from fanfold.model import lifecycle
+from fanfold.model.keys import member_key
 from fanfold.model.run import End, NewRun
 from fanfold.worker.task import CallOptions, Task
 
 WINDOW = 10_000  # members that have not ended
-
 
 _NOTHING = object()
 
@@ -47,6 +47,11 @@ class Members:
         self._outputs: list[str | None] | None = []
 
     @property
+    def what(self) -> str:
+        """What the user wrote."""
+        return f"{self._task.name}.{'starmap' if self._is_starred else 'map'}"
+
+    @property
     def needs_reading(self) -> bool:
         """Tell whether the results must be read from the store."""
         return self._outputs is None
@@ -56,13 +61,24 @@ class Members:
         self._outputs = None
         self._is_behind = True
 
-    def pass_over(self, spawned: int, unfinished: int) -> None:
-        """Go on behind the members of an earlier life; ItemsChanged if there are not even so many items."""
-        context = contextvars.Context()
-        for count in range(spawned):
-            if context.run(next, self._items, _NOTHING) is _NOTHING:
-                raise ItemsChanged(f"a map of {self._task.name} has {spawned:,} members, its items are now {count:,}")
-        self._pulled = spawned
+    def pass_over(self, recorded: Iterable[tuple[int, int]]) -> None:
+        """Go on behind some members of an earlier life, as (run, digest) in order; ItemsChanged if they do not fit."""
+        context, name = contextvars.Context(), self._task.name
+        for run_id, digest in recorded:
+            item = context.run(next, self._items, _NOTHING)
+            if item is _NOTHING:
+                raise ItemsChanged(
+                    f"a map of {name} has member {self._pulled} (run {run_id}), its items are now {self._pulled:,}"
+                )
+            if self._encoded(item)[1] != digest:
+                raise ItemsChanged(
+                    f"item {self._pulled} of a map of {name} is now {item!r:.80}, and run {run_id} was recorded for "
+                    "it with another input"
+                )
+            self._pulled += 1
+
+    def go_on(self, unfinished: int) -> None:
+        """Pull again: all members of an earlier life are passed over, and so many of them had not ended."""
         self._unfinished += unfinished  # those that ended meanwhile are taken off already
         self._is_behind = False
 
@@ -83,27 +99,29 @@ class Members:
     def _member(self, item: Any) -> NewRun:
         group, options, position = self.group, self._options, self._pulled
         self._pulled += 1
-        text, hashed = self._task.signature.encode(self._arguments(item), {})
+        text, hashed = self._encoded(item)
         id = self._take_id()
         if self._outputs is not None:
             self._positions[id] = position
             self._outputs.append(None)
         return NewRun(
-            id, group.root_id, group.id, group.parent_epoch, group.depth + 1, f"p:{position}", self._task.kind,
+            id, group.root_id, group.id, group.parent_epoch, group.depth + 1, member_key(position), self._task.kind,
             self._task.name, hashed, text, lifecycle.PENDING, options.delay_ms,
             self._task.queue if options.queue is None else options.queue, group.priority, group.version,
             options.record(), group.tags, group.compensates, position,
         )  # fmt: skip
 
-    def _arguments(self, item: Any) -> tuple[Any, ...]:
-        if not self._is_starred:
-            return (item,)
-        try:
-            return tuple(item)
-        except TypeError:
-            raise InvalidInput(
-                f"{self._task.name}.starmap takes items that are tuples of arguments, not {item!r:.80}"
-            ) from None
+    def _encoded(self, item: Any) -> tuple[str, int]:
+        """Return the input of an item's member, and its digest."""
+        arguments = (item,)
+        if self._is_starred:
+            try:
+                arguments = tuple(item)
+            except TypeError:
+                raise InvalidInput(
+                    f"{self._task.name}.starmap takes items that are tuples of arguments, not {item!r:.80}"
+                ) from None
+        return self._task.signature.encode(arguments, {})
 
     def on_ended(self, ends: Iterable[End]) -> None:
         """Take the results of members."""

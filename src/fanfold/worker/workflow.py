@@ -294,11 +294,6 @@ class WorkflowRun:
         """Pause the run: its code does not fit its record."""
         self._break(reason)
 
-    def fail_from_outside(self, error: BaseException) -> None:
-        """End the run with what an iterable of its code raised between turns."""
-        if not self.is_over:
-            self._finish_with(error)
-
     def _compensates(self) -> int:
         """Tell whether what is started now is compensation: after the run's own cancel, or below such a run."""
         return int(self._is_cancelled or self.run.compensates)

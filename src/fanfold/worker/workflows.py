@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from fanfold.engine.engine import Engine
 from fanfold.model import lifecycle
 from fanfold.model.clock import Alarm
 from fanfold.model.commands import Batch, Block, Eviction, Outcome
+from fanfold.model.groups import items_error
 from fanfold.model.run import TASK, WORKFLOW, Claimed, End, NewRun
 from fanfold.worker.claims import Intake
 from fanfold.worker.failures import failure_text
@@ -144,9 +146,7 @@ class Workflows:
         try:
             new = members.pull()
         except Exception as error:  # noqa: BLE001 - the items are the workflow's code
-            members.close()
-            workflow.fail_from_outside(error)
-            self._after_turn(workflow)
+            self._fail_items(workflow, group_id, error)
             return
         for run in new:
             self._intake.admit(run)
@@ -173,26 +173,39 @@ class Workflows:
 
     async def _go_on_with(self, workflow: WorkflowRun, group_id: int) -> None:
         engine = self._engine
-        spawned, open_, is_sealed = await read_for(
-            engine.clock, workflow.run.id, lambda: engine.queries.group(group_id)
-        )
+        _, open_, is_sealed = await read_for(engine.clock, workflow.run.id, lambda: engine.queries.group(group_id))
         members = workflow.groups.get(group_id)
         if members is None or workflow.is_closed or not members.is_open:
             return
         if is_sealed:
             members.close()
             return
-        try:
-            members.pass_over(spawned, open_)
-        except ItemsChanged as changed:
-            workflow.stand_still(str(changed))
-            self._after_turn(workflow)
-            return
-        except Exception as error:  # noqa: BLE001 - as above
-            workflow.fail_from_outside(error)
-            self._after_turn(workflow)
-            return
+        after, page = "", [("", 0, 0)]
+        while page:
+            page = await read_for(
+                engine.clock, workflow.run.id, partial(engine.queries.member_digests, group_id, after)
+            )
+            if workflow.is_closed or not members.is_open:
+                return
+            try:
+                members.pass_over((id, digest) for _, id, digest in page)
+            except ItemsChanged as changed:
+                workflow.stand_still(str(changed))
+                self._after_turn(workflow)
+                return
+            except Exception as error:  # noqa: BLE001 - the items are the workflow's code
+                self._fail_items(workflow, group_id, error)
+                return
+            after = page[-1][0] if page else after
+        members.go_on(open_)
         self._pull(workflow, group_id)
+
+    def _fail_items(self, workflow: WorkflowRun, group_id: int, error: Exception) -> None:
+        """End a group whose items raise: its owner hears of it as of a member that failed."""
+        members = workflow.groups[group_id]
+        members.close()
+        failed = items_error(members.what, group_id, failure_text(error))
+        self._engine.commits.seal(group_id, workflow.epoch, failed)
 
     def _after_turn(self, workflow: WorkflowRun) -> None:
         """Send what a turn asked for; end the run if its code has ended."""
