@@ -82,6 +82,7 @@ class Claimed(msgspec.Struct, array_like=True, gc=False):
     compensates: int
     created_at: int
     has_children: int
+    consumed: int = 0  # deliveries that a workflow had taken when it last left memory
 
 
 class Recorded(msgspec.Struct, array_like=True, gc=False):

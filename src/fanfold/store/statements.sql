@@ -101,7 +101,7 @@ WHERE {from:claim runs} AND id IN (SELECT {int:0} FROM {each:ids})
 -- What a worker needs to know to start a body.
 SELECT {rows: r.id, r.root_id, r.parent_id, r.epoch, r.attempt, r.crashes, r.depth, r.key, r.kind, r.name, r.queue,
   r.priority, r.input, r.options, r.version, r.tags, r.compensates, r.created_at,
-  CASE WHEN p.id IS NULL THEN 0 ELSE 1 END}
+  CASE WHEN p.id IS NULL THEN 0 ELSE 1 END, coalesce(p.consumed, 0)}
 FROM {each:ids} JOIN runs r ON r.id = {int:0} LEFT JOIN parents p ON p.id = r.id
 
 -- name: note_progress

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fanfold.errors import Evicted, InvalidInput, NotAllowed, NotInRun
 from fanfold.model import keys
 from fanfold.model.codec import decode_text, encode_text
 from fanfold.model.run import Claimed, NewRun
+from fanfold.worker import log_records
 from fanfold.worker.handle import Handle
 
 if TYPE_CHECKING:
@@ -68,6 +70,11 @@ class Context:
         Bodies run at least once: a side effect that must happen once is given this key.
         """
         return f"{self._store_id}-{self._run.id}-{self._created_at}"
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether what the code logs now is dropped, since a replay only repeats it."""
+        return False
 
     def now(self) -> float:
         """Return the time of the last delivery, in seconds since 1970, the same on replay; in workflows only."""
@@ -178,6 +185,7 @@ def checked_progress(done: object, total: object, message: object) -> dict[str, 
 
 _current: ContextVar[Context] = ContextVar("fanfold_run")
 set_current: Callable[[Context], Any] = _current.set
+log_records.install(partial(_current.get, None))
 
 
 def current() -> Context:

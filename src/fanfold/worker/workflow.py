@@ -51,6 +51,8 @@ class WorkflowRun:
         self._handles: dict[int, Handle[Any] | DurableTimer] = {}
         self._recorded: dict[str | tuple[str, str], Recorded] = {}
         self._is_replaying = False
+        self.is_silent = False  # this turn came to its end in an earlier life: what it logs was logged then
+        self._taken_before = (isinstance(run, Claimed) and run.consumed) or -1
         self._gone: set[int] = set()  # in replay: timers that the code dropped; they may have fired before
         self.groups: dict[int, Members] = {}
         self._keyed: dict[tuple[str, str], tuple[Handle[Any], int]] = {}
@@ -84,10 +86,10 @@ class WorkflowRun:
 
     # Stepping ------------------------------------------------------------------------------------------------------
 
-    def begin(self, recorded: Iterable[Recorded] = ()) -> None:
+    def begin(self, recorded: Sequence[Recorded] = ()) -> None:
         """Run the code from the top until it waits. `recorded` are the children of an earlier life."""
-        self._recorded = {_identity(child): child for child in recorded}
-        self._is_replaying = bool(self._recorded)
+        self._recorded = {_identity(child): child for child in recorded if child.kind != EVENT}
+        self._is_replaying = bool(recorded)
         try:
             args, kwargs = self._task.signature.decode(self.run.input or "{}")
         except Exception as error:  # noqa: BLE001 - the code has changed since the run was started
@@ -175,6 +177,8 @@ class WorkflowRun:
             fail(handle, child_error(handle.task_name, end.id, end.state, end.error))
 
     def _turn(self) -> None:
+        # What a turn asks for is recorded after its end: if a recorded call is still to come, this turn had come to it.
+        self.is_silent = bool(self._recorded) or self.consumed <= self._taken_before
         self.loop.run_ready()
         if self.loop.is_finished and self.broken is None:
             self._finish()
@@ -213,9 +217,9 @@ class WorkflowRun:
     def end_replay(self) -> None:
         """All that was delivered has been fed; what was recorded must have been called."""
         if self._is_replaying and self.broken is None and not self.is_closed:
-            left = [child for child in self._recorded.values() if child.kind != EVENT]
-            if left:
-                self._break(nondeterminism.missing_call(left[0], self._instead_of(left[0])))
+            left = next(iter(self._recorded.values()), None)
+            if left is not None:
+                self._break(nondeterminism.missing_call(left, self._instead_of(left)))
             self._recorded.clear()
             self._gone.clear()
         self._is_replaying = False

@@ -23,6 +23,11 @@ class WorkflowContext(Context):
         super().__init__(workflow.run, created_at, store_id)
         self._workflow = workflow
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether what the code logs now is dropped: a replay only repeats it, or the workflow has left memory."""
+        return self._workflow.is_silent or self._workflow.is_closed
+
     def now(self) -> float:
         """Return the time of the last delivery, in seconds since 1970."""
         return self._workflow.loop.time()
