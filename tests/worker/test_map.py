@@ -306,3 +306,24 @@ async def test_a_map_whose_items_are_others_than_were_recorded_stands_still(monk
         first[0] = 101
         with pytest.raises(NonDeterminism, match=r"item 0 of a map of square is now 101, and run \d+ was recorded"):
             await test.result(run)
+
+
+@on_a_loop
+async def test_a_map_whose_last_member_ends_in_one_commit_with_an_earlier_child_of_its_owner_has_its_result():
+    app, is_open = App("order"), asyncio.Event()
+
+    @app.task
+    async def waits(n: int) -> int:
+        await is_open.wait()
+        return n
+
+    @app.workflow
+    async def both() -> list[int]:
+        first, mapped = waits(1), waits.map([2])
+        return [await first, *await mapped]
+
+    async with TestApp(app) as test:
+        run = await test.start(both)
+        await test.settle()
+        is_open.set()
+        assert await test.result(run) == [1, 2]

@@ -43,10 +43,10 @@ class Cancels:
                 events.append((event_id, root, id, depth + 1, f"x:{number}"))
             else:
                 self._outcome.stopping.append(id)
-        for event, rows in ends.items():
-            await self._endings.end(rows, event)
         if events:
-            await self._tell(events)
+            await self._tell(events)  # before the ends: a workflow hears of its own cancel before its children's
+        for event, rows in sorted(ends.items()):  # abandon first: a group is cancelled and not failed by its members
+            await self._endings.end(rows, event)
         if again and await self._tx.execute("flag_compensation", ids=keyed(sorted(again)), now=self._outcome.now):
             found = await self._tx.rows("open_children", ids=keyed(sorted(again)), now=self._outcome.now)
             self._outcome.flagged.extend(id for (id,) in found)

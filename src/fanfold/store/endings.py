@@ -77,7 +77,10 @@ class Endings:
         for end in ends:
             groups.setdefault(end.parent_id, []).append(end)
         for parent, group in groups.items():
-            self._outcome.ended.setdefault(parent, []).extend(group)
+            # Last in the order in which ends are dealt out: a group's own comes after those of its members.
+            ended = self._outcome.ended.pop(parent, [])
+            ended.extend(group)
+            self._outcome.ended[parent] = ended
             self._outcome.first_seq.setdefault(parent, delivered.get(parent, 0) + 1)
         await self.lower([
             (

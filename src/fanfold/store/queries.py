@@ -138,9 +138,9 @@ class Queries:
             after = page[-1][0]
         return found
 
-    async def member_digests(self, group_id: int, after: str = "") -> list[tuple[str, int, int]]:
-        """Return a page of a group's members as (key, id, digest), by key: those after `after`."""
-        rows = await self._tx.rows("read_member_digests", group_id=group_id, after=after, most=PAGE)
+    async def member_digests(self, group_id: int, key: str = "") -> list[tuple[str, int, int]]:
+        """Return a page of a group's members as (key, id, digest), by key: those after `key`."""
+        rows = await self._tx.rows("read_member_digests", group_id=group_id, key=key, most=PAGE)
         return [(key, id, digest) for key, id, digest in rows]
 
     async def attempts(self, id: int) -> list[tuple[int, int, str]]:

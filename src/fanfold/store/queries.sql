@@ -56,7 +56,7 @@ SELECT {rows: seq, position, output} FROM (
 -- What the items of a resumed `map` are compared with, in the order of the items.
 SELECT {rows: key, id, digest} FROM (
   SELECT key, id, digest FROM runs
-  WHERE parent_id = :group_id AND key > :after ORDER BY key, name LIMIT :most) found
+  WHERE parent_id = :group_id AND key > :key ORDER BY key, name LIMIT :most) found
 
 -- name: held
 -- What the table says that a worker holds; compared with what it knows.

@@ -91,6 +91,16 @@ SELECT {rows: r.id} FROM {each:ids} JOIN runs r ON r.id = {int:0}
 WHERE r.cancel_requested_at IS NULL AND r.compensates = 0
   AND EXISTS (SELECT 1 FROM runs p WHERE p.id IN (r.parent_id, r.root_id) AND p.cancel_requested_at IS NOT NULL)
 
+-- name: open_above
+-- Who stands between these and their root, if that was asked to cancel, and has not been asked itself; top down.
+SELECT {rows: id} FROM (
+  WITH RECURSIVE above (id) AS (
+    SELECT r.parent_id FROM {each:ids} JOIN runs r ON r.id = {int:0} JOIN runs q ON q.id = r.root_id
+    WHERE q.cancel_requested_at IS NOT NULL AND r.parent_id <> r.root_id
+    UNION SELECT r.parent_id FROM above JOIN runs r ON r.id = above.id WHERE r.parent_id <> r.root_id)
+  SELECT r.id FROM above JOIN runs r ON r.id = above.id
+  WHERE r.finished_at IS NULL AND r.cancel_requested_at IS NULL AND r.compensates = 0 ORDER BY r.depth, r.id) found
+
 -- name: claim
 -- The epoch rises at every claim: whatever an earlier holder still writes is refused from here on.
 UPDATE runs SET {to:claim}, owner = :owner, epoch = epoch + 1,

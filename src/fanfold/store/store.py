@@ -225,9 +225,9 @@ class _Application:
             doomed = [row for row in new if _is_doomed(row, cancelled)]
             # They never start, but they have a place in their parent's order: it hears that they were cancelled.
             self._outcome.doomed.update(row.id for row in doomed if row.state == lifecycle.RUNNING)
-            self._outcome.flagged.extend(row.id for row in doomed)
             pending = [msgspec.structs.replace(row, state=lifecycle.PENDING) for row in doomed]
             await self._insert_rows(pending, is_doomed=True)
+            await self._ask([row.id for row in doomed])
             new = [row for row in new if not _is_doomed(row, cancelled)]
         await self._insert_rows(new, is_doomed=False)
 
@@ -262,12 +262,20 @@ class _Application:
         doomed = {id for (id,) in await self._tx.rows("find_doomed", ids=keyed(found))} if found else set[int]()
         if doomed:
             # What may never start must not be waited for: it is asked to cancel, as a new run in its place would be.
-            await self._tx.execute("flag", ids=keyed(sorted(doomed)), now=self._outcome.now)
-            self._outcome.flagged.extend(sorted(doomed))
+            await self._ask(sorted(doomed))
         ids = [id for id in found if id not in doomed]
         if ids:
             await self._tx.execute("claim", ids=keyed(ids), owner=self._owner, now=self._outcome.now)
             self._outcome.claimed.extend(_claimed.decode(await self._tx.text("read_claimed", ids=keyed(ids))))
+
+    async def _ask(self, ids: Sequence[int]) -> None:
+        """Ask what must not start to cancel, and first, top down, whoever stands between it and a root that was asked.
+
+        A workflow would otherwise hear of its child's end before its own cancel, and fail instead of compensating.
+        """
+        above = [id for (id,) in await self._tx.rows("open_above", ids=keyed(ids))]
+        await self._tx.execute("flag", ids=keyed([*above, *ids]), now=self._outcome.now)
+        self._outcome.flagged.extend([*above, *ids])
 
     async def _claimable(self, claim: ClaimRequest) -> list[tuple[int]]:
         """Return the ids of what a claim is for, as rows."""

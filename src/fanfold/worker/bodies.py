@@ -80,7 +80,7 @@ class Bodies:
         body = Body(run, epoch, task, TaskContext(run, epoch, created_at, self._engine.store_id, self))
         self._held[run.id] = body
         if run.root_id in self._asked_roots and not run.compensates:
-            self.cancel([run.id])
+            self._hand_back(body)
         elif isinstance(run, Claimed) and run.has_children:
             self._recalls[run.id] = Recall(
                 self._engine.queries, self._engine.clock, run.id, partial(self._on_recalled, body)
@@ -240,7 +240,15 @@ class Bodies:
         """Let nothing start below these roots that has not; what has started is asked to end, level by level."""
         self._asked_roots = roots
         found = [body for body in self._held.values() if body.run.root_id in roots and not body.run.compensates]
-        self.cancel([body.run.id for body in found if not body.is_started and not body.is_over])
+        for body in found:
+            if not body.is_started and not body.is_over:
+                self._hand_back(body)
+
+    def _hand_back(self, body: Body) -> None:
+        """Give back what must not start: the store cancels it, after it has asked the workflows above it."""
+        self._close(body)
+        self._executors.of(body).cancel(body)  # it may have been sent ahead to a process
+        self._engine.commits.release(body.run.id, body.epoch)
 
     def cancel(self, ids: Iterable[int]) -> None:
         """Ask bodies to end; their runs end without them after a grace."""
