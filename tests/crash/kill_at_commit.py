@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,13 @@ NEVER = Kill(0, "before")
 
 @dataclass(frozen=True)
 class Ending:
-    """How a process ended: killed, or by itself with what it printed and the number of its commits."""
+    """How a process ended: killed, or by itself with the number of its commits; and what it wrote."""
 
     pid: int
     was_killed: bool
     output: str
     commits: int
+    errors: str = ""
 
     @property
     def result(self) -> Any:
@@ -51,10 +52,12 @@ def spread_kills(seed: int, commits: int, count: int) -> list[Kill]:
     return [Kill(place, ("before", "after")[number % 2]) for number, place in enumerate(places)]
 
 
-def start(target: str, kill: Kill, env: Mapping[str, str], **options: Any) -> subprocess.Popen[str]:
+def start(
+    target: str, kill: Kill, env: Mapping[str, str], arguments: Sequence[str] = (), **options: Any
+) -> subprocess.Popen[str]:
     """Start a program that dies at `kill`."""
     # The tree's root is the working folder, so that its packages are found.
-    command = [sys.executable, "-m", "tests.crash.launcher", str(kill.commit), kill.when, target]
+    command = [sys.executable, "-m", "tests.crash.launcher", str(kill.commit), kill.when, target, *arguments]
     pipes: dict[str, Any] = {
         "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE
     }  # fmt: skip
@@ -66,7 +69,7 @@ def finish(child: subprocess.Popen[str], commits: Path | None = None) -> Ending:
     output, errors = reap(child)
     assert child.returncode in (0, -signal.SIGKILL), f"it ended with {child.returncode}: {errors}"
     counted = int(commits.read_text()) if commits is not None and commits.exists() else 0
-    return Ending(child.pid, child.returncode != 0, output, counted)
+    return Ending(child.pid, child.returncode != 0, output, counted, errors)
 
 
 def reap(child: subprocess.Popen[str]) -> tuple[str, str]:
@@ -81,11 +84,11 @@ def reap(child: subprocess.Popen[str]) -> tuple[str, str]:
         child.wait()
 
 
-def run(target: str, kill: Kill, env: Mapping[str, str], folder: Path) -> Ending:
+def run(target: str, kill: Kill, env: Mapping[str, str], folder: Path, arguments: Sequence[str] = ()) -> Ending:
     """Run a program until it dies at `kill`, or ends."""
     commits = folder / "commits"
     commits.unlink(missing_ok=True)
-    return finish(start(target, kill, {**env, "CRASH_COMMITS": str(commits)}), commits)
+    return finish(start(target, kill, {**env, "CRASH_COMMITS": str(commits)}, arguments), commits)
 
 
 def wait_for_line(child: subprocess.Popen[str], limit_s: float = PATIENCE_S) -> str:

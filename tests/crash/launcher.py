@@ -3,8 +3,9 @@
 `python -m tests.crash.launcher N before|after|broken TARGET`: right before the N-th COMMIT is sent to SQLite, or right
 after it returned and before anybody heard of it; `broken` does not kill, that commit and all later ones raise an error
 that no database raises. N is 0: never. TARGET is a module, or the path of a script. With
-CRASH_COMMITS set, the number of commits is written to that file when the program ends by itself; with CRASH_LOG_PAGES
-SQLite writes its log back whenever it has that many pages.
+CRASH_COMMITS set, the number of commits is written to that file when the program ends by itself; with CRASH_COUNT_FROM
+they are counted from the moment at which that file exists; with CRASH_LOG_PAGES SQLite writes its log back whenever it
+has that many pages.
 """
 
 import atexit
@@ -28,12 +29,16 @@ class Commits:
         self.last = last
         self.when = when
         self.count = 0
+        self._from = os.environ.get("CRASH_COUNT_FROM")
 
     def watch(self) -> None:
         """Stand between the store and SQLite from now on."""
         commits = self
 
         async def commit(database: SqliteDatabase) -> None:
+            if not commits.are_counted():
+                await _commit(database)
+                return
             commits.count += 1
             if commits.when == "broken" and 0 < commits.last <= commits.count:
                 raise RuntimeError(f"commit {commits.count} is broken")
@@ -42,6 +47,10 @@ class Commits:
             commits.strike("after")
 
         SqliteDatabase.commit = commit
+
+    def are_counted(self) -> bool:
+        """Tell whether the moment has come from which commits count."""
+        return self._from is None or Path(self._from).exists()
 
     def strike(self, when: str) -> None:
         """Die, if this is the place."""

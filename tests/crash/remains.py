@@ -11,18 +11,20 @@ import apsw
 from fanfold.model import lifecycle
 from fanfold.store.sqlite import SqliteDatabase
 from tests.simulation.invariants import broken
+from tests.store.invariants import violations as broken_in_store
 
 Row = dict[str, Any]
 
 
 @dataclass
 class Remains:
-    """The runs of a store by id, and what is wrong with them."""
+    """The runs of a store by id, their failed attempts by run and number, and what is wrong with them."""
 
     runs: dict[int, Row] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     sequence: int = 0
     digest: str = ""
+    attempts: dict[tuple[int, int], Row] = field(default_factory=dict)
 
     @property
     def roots(self) -> list[Row]:
@@ -70,10 +72,12 @@ def read(database: SqliteDatabase) -> Remains:
     owners = {row["owner"] for row in runs.values() if row["owner"] is not None}
     # One engine at a time: whatever is held, is held by the one that died.
     violations = broken(connection, max(owners, default=0))
+    violations += [f"invariant {name}: run {id}" for name, id in broken_in_store(connection)]
     (meta,) = rows(connection, "meta")
     if runs and max(runs) >= meta["next_id"]:
         violations.append(f"run {max(runs)} has an id that is still to be given")
-    return Remains(runs, violations, meta["commit_sequence"], digest(connection))
+    attempts = {(row["run_id"], row["attempt"]): row for row in rows(connection, "attempts")}
+    return Remains(runs, violations, meta["commit_sequence"], digest(connection), attempts)
 
 
 def rows(connection: apsw.Connection, table: str) -> list[Row]:
