@@ -18,6 +18,11 @@ def work_value(x: int) -> int:
     return (x * 31 + 7) % 1009
 
 
+def is_refused(x: int) -> bool:
+    """Tell whether the task `picky` fails with this."""
+    return x % 9 == 0
+
+
 def combine(values: Iterable[int]) -> int:
     """Return a number that depends on the values and their order."""
     total = 1
@@ -71,6 +76,16 @@ def _after(x: int, fails: int) -> int:
     if fails >= ATTEMPTS:
         raise Fails
     return work_value(x)
+
+
+def _map(how: str, *pairs: Any) -> int:
+    if how == "picky" and any(is_refused(x) for x, _ in pairs):
+        raise Fails
+    return combine(work_value(x) for x, _ in pairs)
+
+
+def _map_tasks(_how: str, most: int, _delay_s: float, *codes: Any) -> int:
+    return combine([task_answer(code, most)[0] for code in codes])
 
 
 class _Attempt:
@@ -187,5 +202,17 @@ _ANSWERS: dict[str, Callable[..., int]] = {
     "locked": lambda *pairs: combine(work_value(x) for x, _ in pairs),
     "generator": lambda stop_after, *pairs: _sum(*pairs[: stop_after or None]),
     "callback": _work,
+    "map_leaves": _map,
+    "map_programs": _each,
+    "map_tasks": _map_tasks,
+    "map_broken": _raise,
+    "map_refused": _raise,
+    "map_refused_items": _raise,
+    "explode_map": _raise,
+    "cancel_map": _known,
+    "cancel_map_programs": _known,
+    "spawn_map": _known,
+    "spawn_map_programs": _known,
+    "compensate_map": lambda node, *_pairs: answer(node),
 }
 NAMES = tuple(_ANSWERS)

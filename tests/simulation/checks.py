@@ -7,7 +7,8 @@ import apsw
 
 from fanfold.engine.engine import Ended
 from fanfold.model import lifecycle
-from tests.simulation.answers import ATTEMPTS, Fails, answer, task_answer, work_value
+from fanfold.model.run import GROUP
+from tests.simulation.answers import ATTEMPTS, Fails, answer, is_refused, task_answer, work_value
 from tests.simulation.leaves import DEAF_S, policy
 
 WORK = ("work", "sync_work", "stubborn", "deaf", "cancel", "sleep")
@@ -40,10 +41,11 @@ class Run(NamedTuple):
 
     id: int
     parent_id: int
+    kind: str
     name: str
     state: str
     attempt: int
-    input: str
+    input: str  # of a group: none
     options: str | None
     output: str | None
     error: str | None
@@ -54,13 +56,19 @@ class Run(NamedTuple):
 def check_rows(connection: apsw.Connection, *, is_tainted: bool) -> list[str]:
     """Compare every recorded result with its input."""
     found: list[str] = []
-    query = f"SELECT {', '.join(Run._fields)} FROM runs WHERE kind IN ('task', 'workflow') ORDER BY parent_id, id"
+    query = (
+        f"SELECT {', '.join(Run._fields)} FROM runs WHERE kind IN ('task', 'workflow', 'group') ORDER BY parent_id, id"
+    )
     rows = [Run(*row) for row in connection.execute(query)]
     flagged = {run.id for run in rows if run.cancel_requested_at is not None}
     for run in rows:
         if run.parent_id in flagged:
             flagged.add(run.id)  # what is below a cancelled run may end in any way
         is_free = run.id not in flagged and not is_tainted
+        if run.kind == GROUP:
+            if is_free and run.state == lifecycle.CANCELLED:
+                found.append(f"group {run.id} of {run.name} was cancelled, and nobody had asked")
+            continue
         problem = _check_leaf(run, is_free=is_free)
         if problem is None and is_free and run.state == lifecycle.CANCELLED:
             problem = "was cancelled, and nobody had asked"
@@ -102,7 +110,9 @@ def _check_leaf(run: Run, *, is_free: bool) -> str | None:
         return "did not fail"
     if run.name in AT_LAST:
         return _check_at_last(run, arguments[AT_LAST[run.name]], x, is_free=is_free)
-    if run.name not in (*WORK, "stale"):
+    if run.name == "picky" and run.state == (lifecycle.COMPLETED if is_refused(x) else lifecycle.FAILED):
+        return "did not fail, or did"
+    if run.name not in (*WORK, "stale", "picky"):
         return None
     if has_completed and run.output != str(work_value(x)):
         return "came to something else"

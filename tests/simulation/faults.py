@@ -35,12 +35,14 @@ class Plan:
             "MAX_BYTES": rng.choice((60, 8 << 20, 8 << 20)),
             "CHUNK": rng.choice((1, 1_000)),
             "EVERY_MS": rng.choice((50, 500, 30_000)),
+            "WINDOW": rng.choice((1, 2, 3, 10_000)),
             "BODIES_A_TURN": rng.choice((1, 200)),
             "SUSPECT": rng.choice((1, 2, 1_000_000)),
             "MOST_CRASHES": 1_000_000,  # crashes here come from outside: no body is to blame
         }
         self.slots = rng.choice((1, 2, 3, 1_000, 1_000))
         self.slowest_commit_s = rng.choice((0.001, 0.01, 0.05))
+        self.slowest_read_s = rng.choice((0, 0, 0.002, 0.05))
         self.slow_bodies = rng.choice((0, 0, 0.3))
         self.size = rng.choice((3, 6, 10))
         self.roots = rng.choice((1, 1, 1, 2))
@@ -50,7 +52,7 @@ class Plan:
             (CRASHES, DATABASE, DATABASE + CRASHES, (*DATABASE, *CRASHES, *CRASHES, LOST_REPORT, LOST_REPORT))
         )
         self.zombies = rng.random() < 0.5
-        self.cancel_root_at = rng.choice((0.0, 0.005, 0.05, 0.3, 1.5)) if rng.random() < 0.2 else None
+        self.cancel_root_at = [rng.choice((0.0, 0.005, 0.05, 0.3, 1.5))] if rng.random() < 0.2 else []
         self.cancel_inner_at = rng.choice((0.01, 0.1, 0.5)) if rng.random() < 0.1 else None
         self.stop_at = rng.choice((0.01, 0.1, 0.6)) if rng.random() < 0.2 else None
         self.grace_s = rng.choice((0.0, 0.05, 5.0))
@@ -58,6 +60,8 @@ class Plan:
             (rng.choice((0.0, 0.02, 0.2, 1.0, 3.0)), rng.randint(-25_000, 25_000))
             for _ in range(rng.choice((0, 0, 1, 3)))
         )
+        if self.cancel_root_at and rng.random() < 0.5:  # the second request is for what compensates
+            self.cancel_root_at.append(self.cancel_root_at[0] + rng.choice((0.005, 0.05, 0.5)))
 
     def fault(self, commands: int) -> str | None:
         """Decide what goes wrong with the next commit."""
@@ -72,6 +76,10 @@ class Plan:
     def commit_s(self) -> float:
         """Return how long the next commit takes."""
         return 0.0005 + self.rng.random() * self.slowest_commit_s
+
+    def read_s(self) -> float:
+        """Return how long the answer of a read is under way; 0 mostly."""
+        return self.rng.random() * self.slowest_read_s if self.slowest_read_s else 0.0
 
     def report_s(self) -> float:
         """Return how long the loop does not come to the report of a commit; 0 nearly always."""

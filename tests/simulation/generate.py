@@ -54,6 +54,26 @@ class Maker:
         self._left -= count - 1
         return [[self.x(), self.ms()] for _ in range(count)]
 
+    def items(self) -> list[Any]:
+        """Return the items of a group of leaves: none, few, or more than a window."""
+        count = self._rng.choice((0, 1, 2, 3, 5, 8, 12))
+        self._left -= count // 3
+        return [[self.x(), self.ms()] for _ in range(count)]
+
+    def leaves(self) -> list[Any]:
+        """Return a group of leaves that does not fail."""
+        return ["map_leaves", self._rng.choice(_HOW), *self.items()]
+
+    def programs(self, depth: int) -> list[Any]:
+        """Return the items of a group of workflows."""
+        return [self.inner(depth) for _ in range(self._rng.choice((0, 1, 2, 3, 4)))]
+
+    def tasks(self, depth: int) -> list[Any]:
+        """Return the items of a group of tasks with children, after how they are run."""
+        how, most, delay_s, code = self.task(depth)
+        same = [code] * self._rng.choice((0, 0, 1))
+        return [how, most, delay_s, code, *([["steps", self.step(how, MAX_DEPTH)]] * self._rng.randint(0, 3)), *same]
+
     def name(self) -> str:
         self._names += 1
         return f"key-{self._names}"
@@ -109,6 +129,8 @@ class Maker:
         return 100 + self._names
 
 
+# How a group of leaves is started that does not fail.
+_HOW = ("starmap", "starmap", "lazily", "later", "in threads", "retried")
 # How a task fails in its first attempts; the first two in threads as well.
 _FAILING_STEPS = ("fails_until", "afresh", "impatient", "overrun")
 _STEPS: list[Any] = [
@@ -150,6 +172,7 @@ _LEAVES: list[Any] = [
     lambda m, d: ["spawn", m.x(), m.ms()],
     lambda m, d: ["cancel", m.x(), m.ms(), m._rng.choice((0, 0, 0.01, 0.1))],
     lambda m, d: ["chance", 40],
+    lambda m, d: m.leaves(),
 ]
 _ALL: list[Any] = [
     *_LEAVES,
@@ -190,4 +213,18 @@ _ALL: list[Any] = [
     lambda m, d: ["locked", *m.pairs()],
     lambda m, d: ["generator", m._rng.randint(0, 3), *m.pairs()],
     lambda m, d: ["callback", m.x(), m.seconds()],
+    *[lambda m, d: m.leaves()] * 3,
+    *[lambda m, d: ["catch", ["map_leaves", "picky", *m.items()]]] * 2,
+    lambda m, d: ["gather", m.leaves(), m.node(d), m.leaves()],
+    lambda m, d: ["catch", ["map_programs", *m.programs(d)]],
+    lambda m, d: ["catch", ["map_programs", *m.programs(d), ["fail", m.x()], *m.programs(d)]],
+    lambda m, d: ["catch", ["map_tasks", *m.tasks(d)]],
+    lambda m, d: ["catch", m._rng.choice((["map_broken", *m.items()], ["map_refused", m.x()]))],
+    lambda m, d: ["catch", ["child", ["map_refused_items", m.x(), m._rng.randint(0, 3)]]],
+    *[lambda m, d: ["cancel_map", m._rng.choice((0, 0.01, 0.03, 0.1)), *m.items()]] * 2,
+    lambda m, d: ["cancel_map_programs", m._rng.choice((0, 0.01, 0.1)), *m.programs(d)],
+    lambda m, d: [m._rng.choice(("timeout", "wait_for")), m.seconds(), m.leaves()],
+    lambda m, d: ["spawn_map", *m.items()],
+    lambda m, d: ["spawn_map_programs", *m.programs(d)],
+    lambda m, d: ["timeout", m.seconds(), ["compensate_map", m.inner(d), *m.items()]],
 ]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from fanfold.model.lifecycle import CANCELLED, COMPLETED, FAILED, PAUSED, PENDING, RUNNING, TERMINAL, WAITING
+from fanfold.model.run import ROOT, WORKFLOW
 from tests.simulation.leaves import least_delay_ms, policy
 
 # The key without the mark of the attempt of its parent that started it.
@@ -60,7 +61,20 @@ RULES: dict[str, str] = {
         WHERE c.kind = 'timer' AND c.finished_at IS NULL AND p.sealed = 1""",
     "12: out of memory, and not everything delivered was consumed": f"""
         SELECT p.id FROM parents p JOIN runs r ON r.id = p.id WHERE p.consumed > p.delivered
-        OR r.state = '{WAITING}' AND r.owner IS NULL AND p.sealed = 0 AND p.consumed <> p.delivered""",
+        OR r.state = '{WAITING}' AND r.owner IS NULL AND p.sealed = 0 AND p.consumed <> p.delivered
+          AND r.kind <> 'group'""",
+    "group: it is not decided by its members": f"""
+        SELECT g.id FROM runs g LEFT JOIN parents p ON p.id = g.id WHERE g.kind = 'group' AND (
+          g.state NOT IN ('{WAITING}', '{COMPLETED}', '{FAILED}', '{CANCELLED}') AND g.cancel_requested_at IS NULL
+          OR g.state = '{COMPLETED}' AND (p.sealed = 0 OR p.open + p.failed + p.cancelled > 0)
+          OR g.state = '{FAILED}' AND coalesce(p.failed + p.cancelled, 0) = 0
+            AND g.error ->> '$.failures[0].run_id' <> g.id
+          OR g.state = '{WAITING}' AND p.failed + p.cancelled > 0)""",
+    "group: its members have no positions, or not each one": """
+        SELECT g.id FROM runs g JOIN runs c ON c.parent_id = g.id WHERE g.kind = 'group' GROUP BY g.id
+        HAVING count(DISTINCT c.position) < count(*) OR min(c.position) <> 0 OR max(c.position) <> count(*) - 1""",
+    "group: more open members than there is room for": """
+        SELECT p.id FROM parents p JOIN runs g ON g.id = p.id AND g.kind = 'group' WHERE p.open > :window""",
     "cancel: made under a run after it was asked to cancel, and not asked itself": """
         SELECT c.id FROM runs c JOIN runs p ON p.id IN (c.parent_id, c.root_id) WHERE c.kind <> 'timer'
         AND c.created_at > p.cancel_requested_at AND c.compensates = 0 AND c.cancel_requested_at IS NULL""",
@@ -78,9 +92,12 @@ _ALL = " UNION ALL ".join(f"SELECT {place}, * FROM ({query})" for place, query i
 _NAMES = list(RULES)
 
 
-def broken(connection: apsw.Connection, owner: int) -> list[str]:
-    """Evaluate every rule; return what is broken, and by which run. `owner` is the engine that lives."""
-    found = connection.execute(_ALL, {"owner": owner}).fetchall()
+def broken(connection: apsw.Connection, owner: int, window: int) -> list[str]:
+    """Evaluate every rule; return what is broken, and by which run.
+
+    `owner` is the engine that lives, `window` how many members of a group may be open.
+    """
+    found = connection.execute(_ALL, {"owner": owner, "window": window}).fetchall()
     return [f"invariant {_NAMES[place]}: run {id}" for place, id in found]
 
 
@@ -97,11 +114,21 @@ class Row(NamedTuple):
     error: str | None
     crashes: int
     available_at: int
+    cancel_requested_at: int | None
+    # What never changes.
+    parent_id: int
+    root_id: int
+    kind: str
+    compensates: int
     name: str
     input: str | None
     options: str | None
     digest: int
     key: str | None
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        return self[-9:]
 
 
 _HISTORY = f"SELECT {', '.join(Row._fields)} FROM runs"
@@ -130,14 +157,30 @@ class History:
             elif now != before:
                 found += self._changed(before, now, clock_ms)
         for id, row in rows.items():
-            if id not in self._rows and row.attempt > 1:
+            before = self._rows.get(id)
+            if before is None and row.attempt > 1:
                 found.append(f"invariant 8: run {id} is new and at attempt {row.attempt}")
+            found += self._claimed_under_a_cancel(before, row)
         if sequence <= self._sequence:
             found.append(f"invariant 9: the commit sequence went from {self._sequence} to {sequence}")
         if clock_ms < self._clock_ms:
             found.append(f"clock: it went back from {self._clock_ms} to {clock_ms}")
         self._rows, self._sequence, self._clock_ms = rows, sequence, clock_ms
         return found
+
+    def _claimed_under_a_cancel(self, before: Row | None, now: Row) -> list[str]:
+        """Check that what starts is not under a run that was asked to cancel before; compensation may be.
+
+        A workflow that has begun is claimed all the same: it must hear of it.
+        """
+        is_claimed = now.state == RUNNING and (before is None or before.epoch != now.epoch)
+        if not is_claimed or now.compensates or (before is not None and before.epoch and now.kind == WORKFLOW):
+            return []
+        return [
+            f"cancel: run {now.id} is claimed, and run {id} above it was asked to cancel"
+            for id in {now.parent_id, now.root_id, now.id}
+            if id in self._rows and self.is_asked(id)
+        ]
 
     def _changed(self, before: Row, now: Row, clock_ms: int) -> list[str]:
         """Compare a row with what it was."""
@@ -146,7 +189,7 @@ class History:
             return [f"invariant 3: run {id} had ended and has changed: {before} -> {now}"]
         if now.epoch < before.epoch:
             return [f"invariant 8: the epoch of run {id} fell from {before.epoch} to {now.epoch}"]
-        if now[-5:] != before[-5:]:
+        if now.identity != before.identity:
             return [f"invariant 1: run {id} changed its identity"]
         if now.crashes > before.crashes + 1:
             return [f"crashes: those of run {id} went from {before.crashes} to {now.crashes}"]
@@ -190,6 +233,18 @@ class History:
         """Return a run's state and epoch at the last commit."""
         row = self._rows.get(id)
         return None if row is None else (row.state, row.epoch)
+
+    def is_asked(self, id: int) -> bool:
+        """Tell whether a run was asked to cancel."""
+        return self._rows[id].cancel_requested_at is not None
+
+    def open_roots(self, ids: set[int]) -> set[int]:
+        """Return those of these runs that are roots and had not ended at the last commit."""
+        return {
+            id
+            for id in ids
+            if (row := self._rows.get(id)) is not None and row.parent_id == ROOT and row.finished_at is None
+        }
 
     def crashes(self, id: int) -> int:
         """Return how many deaths in a row count against a run."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from fanfold import App, GiveUp, Retry, RetryAfter, current
 from fanfold.model.retry import ONCE
-from tests.simulation.answers import ATTEMPTS, work_value
+from tests.simulation.answers import ATTEMPTS, is_refused, work_value
 from tests.simulation.disk import POISON
 
 app = App("simulation", store="sqlite://")
@@ -26,6 +26,10 @@ class Bodies:
     @staticmethod
     def delay_s(_context: Any, _ms: int) -> float:
         return 0.0
+
+    @staticmethod
+    def is_asked(_run_id: int) -> bool:
+        return False
 
     @staticmethod
     def violate(what: str) -> None:
@@ -120,6 +124,21 @@ async def tally(values: set[int]) -> int:
 async def boom(x: int) -> int:
     note_begin()
     raise ValueError(f"boom {x}")
+
+
+@app.task
+async def picky(x: int, ms: int) -> int:
+    """Fail with some inputs."""
+    await begin(ms)
+    if is_refused(x):
+        raise ValueError(f"picky {x}")
+    return work_value(x)
+
+
+@app.task
+async def tell(text: str) -> int:
+    note_begin()
+    return len(text)
 
 
 @app.task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from fanfold.engine.writers import Done, drive
@@ -51,8 +52,9 @@ class Life:
         for when_s, skew_ms in plan.jumps:
             if when_s >= now:
                 loop.call_at(when_s, self._jump, skew_ms)
-        if plan.cancel_root_at is not None and plan.cancel_root_at >= now:
-            loop.call_at(plan.cancel_root_at, self._cancel_root)
+        for when_s in plan.cancel_root_at:
+            if when_s >= now:
+                loop.call_at(when_s, self._cancel_root)
         if plan.cancel_inner_at is not None and plan.cancel_inner_at >= now:
             loop.call_at(plan.cancel_inner_at, self._cancel_inner)
         if plan.stop_at is not None and not sim.is_stopped:
@@ -100,7 +102,7 @@ class Life:
         if self._roots() and not self.is_stopping:
             self._simulation.note("CANCEL", "the first root")
             self._simulation.cancelled.add(self._number(self._roots()[0]))
-            self.session.engine.commits.cancel(self._roots()[:1])
+            self.session.engine.commits.cancel(self._roots()[:1], is_again=True)
 
     def _number(self, id: int) -> int:
         ((key,),) = self._simulation.database.connection.execute("SELECT key FROM runs WHERE id = ?", (id,))
@@ -109,11 +111,12 @@ class Life:
     def _cancel_inner(self) -> None:
         sim = self._simulation
         rows = sim.database.connection.execute(
-            "SELECT id FROM runs WHERE parent_id <> 0 AND kind IN ('task', 'workflow') AND finished_at IS NULL "
-            "ORDER BY id"
+            "SELECT kind, json_group_array(id ORDER BY id) FROM runs WHERE parent_id <> 0 AND finished_at IS NULL "
+            "AND kind IN ('task', 'workflow', 'group') GROUP BY kind ORDER BY kind"
         ).fetchall()
         if rows and not self.is_stopping:
-            (id,) = sim.plan.rng.choice(rows)
+            _, ids = sim.plan.rng.choice(rows)
+            id = sim.plan.rng.choice(json.loads(str(ids)))
             sim.note("CANCEL", f"run {id}")
             sim.is_tainted = True
             self.session.engine.commits.cancel([id])

@@ -169,7 +169,7 @@ async def overrun(x: int, until: int) -> int:
     try:
         await asyncio.sleep(3 * TIMEOUT_S)  # a clock that is ahead goes at half its speed
     except asyncio.CancelledError:
-        if loop.time() - began >= TIMEOUT_S - 1:
+        if loop.time() - began >= TIMEOUT_S - 1 and not leaves.bodies.is_asked(current().id):
             _call_from_a_dead_frame(x)
         raise
     return KNOWN

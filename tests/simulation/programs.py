@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 from fanfold import FanfoldError, KeyConflict, current, sleep
-from tests.simulation import leaves
+from tests.simulation import leaves, maps
 from tests.simulation.answers import CONFLICT, FAILED, KNOWN, combine, work_value
 from tests.simulation.leaves import (
     app,
@@ -345,4 +345,4 @@ NODES: dict[str, Any] = {
         gather_handles, group, race, all_of, as_completed, timeout, wait_for, cancel, cancel_child, shield, spawn,
         spawn_child, left_behind, catch, compensate, chance, queue, locked, generator, callback,
     )
-}  # fmt: skip
+} | maps.NODES  # fmt: skip

@@ -1,9 +1,5 @@
 """One seed: a random program on the real engine, through as many lives as its faults make, checked at every commit."""
 
-import contextlib
-import logging
-import sys
-from collections.abc import Iterator
 from random import Random
 from typing import Any, NoReturn
 
@@ -11,7 +7,6 @@ from fanfold.engine.engine import Ended
 from fanfold.model import lifecycle
 from fanfold.model.commands import Batch, Outcome
 from fanfold.store.at_work import AtWork
-from fanfold.store.queries import Queries
 from tests.simulation import leaves
 from tests.simulation.checks import check_root, check_rows
 from tests.simulation.disk import open_store
@@ -20,6 +15,7 @@ from tests.simulation.generate import Maker
 from tests.simulation.invariants import History, broken
 from tests.simulation.life import Life
 from tests.simulation.loop import SimTime
+from tests.simulation.settings import settings
 from tests.simulation.zombie import return_of
 
 LATEST_S = 900.0  # of virtual time: by then everything has ended
@@ -27,7 +23,6 @@ MOST_TURNS = 150_000  # of one life's loop
 MOST_LIVES = 60
 BOMBS = ("bomb", "sync_bomb")
 MOST_CRASHES, SUSPECT = 3, 2  # where a body is to blame for the deaths of its process
-FLOORS = ("fanfold.engine", "fanfold.store", "fanfold.worker")  # where the limits stand
 
 
 class Simulation:
@@ -55,6 +50,8 @@ class Simulation:
         self.has_lost_reports = False
         self.at_work = AtWork(None, 0)
         self.left_at_work: frozenset[int] = frozenset()  # by the life before, when it died
+        self.asked: set[int] = set()  # roots that were asked to cancel, committed
+        self.barred: set[int] = set()  # those of them of which the engine knows: nothing starts below
         self.explosions = 0
         self.begun: set[int] = set()  # runs whose bodies began in this life
         self.is_stopped = False  # it was stopped in good order, once
@@ -66,13 +63,14 @@ class Simulation:
     def _program(self, seed: int, root: int) -> list[Any]:
         code = Maker(Random(f"program {seed} {root}"), self.plan.size).program()
         # One alone: two that die by turns would take whoever runs beside them along.
-        return ["gather", ["catch", ["explode", seed]], code] if self.has_bomb and not root else code
+        explode = ("explode", "explode_map")[seed // 2 % 2]
+        return ["gather", ["catch", [explode, seed]], code] if self.has_bomb and not root else code
 
     # Running -------------------------------------------------------------------------------------------------------
 
     def run(self) -> list[str]:
         """Live until everything has ended; return what was violated."""
-        with _settings(self.plan.settings, self):
+        with settings(self.plan, self):
             try:
                 while self._live() and not self.violations:
                     pass
@@ -156,7 +154,9 @@ class Simulation:
             self._look(is_new=False)
             return
         self.note("COMMIT", batch.number, _summary(batch), _effects(outcome))
+        asked = self.history.open_roots({cancel.id for cancel in batch.cancels})
         self._look(is_new=True)
+        self.asked |= {id for id in asked if (self.history.state(id) or ("",))[0] != lifecycle.FAILED}
         for id in self.history.accused - {release.id for release in batch.releases}:
             self.violate(f"crashes: those of run {id} rose while its process lived")
         for progressed in batch.progress:
@@ -166,6 +166,10 @@ class Simulation:
             self._check_innocent(id)
         if self.history.sequence != batch.number:
             self.violate(f"batch {batch.number} was reported, and the store is at {self.history.sequence}")
+
+    def reported(self) -> None:
+        """Take note that the engine knows of the last commit."""
+        self.barred |= self.asked
 
     def _check_innocent(self, id: int) -> None:
         if self.history.crashes(id):
@@ -179,7 +183,9 @@ class Simulation:
                 self.violate(problem)
         if not is_new and self.history.sequence != before[0]:
             self.violate(f"batch {self.history.sequence} was refused, and is committed")
-        for problem in broken(self.database.connection, self.life.session.engine.worker_id):
+        for problem in broken(
+            self.database.connection, self.life.session.engine.worker_id, self.plan.settings["WINDOW"]
+        ):
             self.violate(problem)
         if is_new:
             self.life.check_clock(self.history.clock_ms)
@@ -188,6 +194,7 @@ class Simulation:
         """Check the store after the recovery at the start of a life."""
         held = {id for id in self.at_work.before if (self.history.state(id) or ("",))[0] == lifecycle.RUNNING}
         self._look(is_new=True)
+        self.reported()
         for id in held - self.history.accused:
             self.violate(f"crashes: run {id} was at work, and is not blamed")
         for id in self.history.accused - self.begun:
@@ -206,6 +213,8 @@ class Simulation:
         state = self.history.state(run.id)
         if state != (lifecycle.RUNNING, epoch):
             self.violate(f"the body of run {run.id} started in epoch {epoch}, its row says {state}")
+        if run.root_id in self.barred and not run.compensates:
+            self.violate(f"cancel: the body of run {run.id} starts, and its root was asked to cancel before")
         self.begun.add(run.id)
         if run.name in BOMBS:
             self.explosions += 1
@@ -217,6 +226,10 @@ class Simulation:
             self.violate(f"the body of run {run.id} started twice in epoch {epoch}")
         extra = Random(f"{run.id} {epoch} {self.plan.size}").random() if self.plan.slow_bodies else 0.0
         return ms / 1000 + (self.plan.slow_bodies if extra > 0.7 else 0.0)
+
+    def is_asked(self, id: int) -> bool:
+        """Tell whether a run was asked to cancel."""
+        return self.history.is_asked(id)
 
     def told(self, root: int, ended: Ended) -> None:
         """Take note of what a root's client hears."""
@@ -252,6 +265,7 @@ class Simulation:
 def _summary(batch: Batch) -> str:
     names = (
         "new",
+        "seals",
         "claims",
         "drops",
         "progress",
@@ -294,35 +308,3 @@ def _effects(outcome: Outcome) -> str:
     return "; ".join(
         said + [f"ended {' '.join(ended)}"] * bool(ended) + [f"claimed {' '.join(claimed)}"] * bool(claimed)
     )
-
-
-@contextlib.contextmanager
-def _settings(settings: dict[str, int], bodies: Any) -> Iterator[None]:
-    """Make everything small, so that little is enough to reach each limit."""
-    places = [
-        (module, name, value)
-        for path, module in list(sys.modules.items())
-        if path.startswith(FLOORS)
-        for name, value in settings.items()
-        if hasattr(module, name)
-    ]
-    assert {name for _, name, _ in places} == settings.keys(), "a limit that the seeds play with is gone"
-    before = [(module, name, getattr(module, name)) for module, name, _ in places]
-    paged = (Queries.children, Queries.deliveries)
-    pages = [function.__defaults__ or () for function in paged]
-    log = logging.getLogger("fanfold")
-    was_disabled, log.disabled = log.disabled, True
-    for module, name, value in places:
-        setattr(module, name, value)
-    for function, defaults in zip(paged, pages, strict=True):
-        function.__defaults__ = (*defaults[:-1], settings["PAGE"])
-    was = leaves.use(bodies)
-    try:
-        yield
-    finally:
-        for module, name, value in before:
-            setattr(module, name, value)
-        for function, defaults in zip(paged, pages, strict=True):
-            function.__defaults__ = defaults
-        leaves.use(was)
-        log.disabled = was_disabled

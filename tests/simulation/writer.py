@@ -1,7 +1,6 @@
 """The simulated writer: commits take virtual time, and fail as the seed has it."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from fanfold.engine.writers import Done, attempt
@@ -22,6 +21,7 @@ class Watch(Protocol):
 
     def note(self, what: str, *details: Any) -> None: ...
     def committed(self, batch: Batch, outcome: Outcome | BaseException) -> None: ...
+    def reported(self) -> None: ...
     def crash(self) -> None: ...
 
 
@@ -72,11 +72,16 @@ class SimWriter:
         if fault == "crash before the report":
             self._loop.call_later(delay_s, watch.crash)
             delay_s += 0.001
-        report: Callable[..., object] = self._report
         if delay_s:
-            self._loop.call_later(delay_s, report, batch, outcome)
+            self._loop.call_later(delay_s, self._tell, batch, outcome)
         else:
-            report(batch, outcome)
+            self._tell(batch, outcome)
+
+    def _tell(self, batch: Batch, outcome: Outcome | BaseException) -> None:
+        """Report a batch to the engine: from here on it knows."""
+        if isinstance(outcome, Outcome):
+            self._watch.reported()
+        self._report(batch, outcome)
 
     def _show(self, batch: Batch, outcome: Outcome | BaseException) -> None:
         """Have the store checked; a commit that the engine does not know of yet counts from when it is there."""

@@ -157,6 +157,7 @@ class Batch:
     def forget(self, run_id: int) -> None:
         """Take out what was asked on behalf of one run: its earlier command was refused."""
         self.new = [row for row in self.new if (row.parent_id or row.id) != run_id]
+        self.seals = [command for command in self.seals if command.id != run_id]
         self.returns = [end for end in self.returns if end.id != run_id]
         self.ends = [end for end in self.ends if end.id != run_id]
         self.retries = [command for command in self.retries if command.id != run_id]

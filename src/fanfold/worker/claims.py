@@ -40,6 +40,9 @@ class Claims:
         self._unclaimable = 0  # new runs left pending whose insert is not committed
         self._requests = 0  # claims under way
         self.in_hand = 0  # runs that are claimed, or being inserted as claimed, and not yet done
+        self.pinned = (
+            0  # those of them that are idle and cannot leave memory: they must not keep out whom they wait for
+        )
 
     def admit(self, run: NewRun, *, is_wanted: bool) -> None:
         """Take a new run at once if it could start and nothing older waits, or it is wanted; else leave it pending."""
@@ -58,7 +61,7 @@ class Claims:
 
     def request(self) -> None:
         """Claim, if something may be pending and there is room."""
-        room = self._most - self.in_hand
+        room = self._most + self.pinned - self.in_hand
         if not self._may_be_pending or self._requests or room <= 0 or not self._wants():
             return
         names = tuple(name for name, task in self._tasks.items() if task.kind == self._kind)

@@ -7,7 +7,7 @@ crash the workflow's code makes the same items again, and those that have member
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from fanfold.errors import InvalidInput
@@ -41,7 +41,7 @@ class Members:
         self._is_starred = is_starred
         self._take_id = take_id
         self._pulled = 0
-        self._unfinished = 0
+        self._ended = 0
         self._positions: dict[int, int] = {}
         # None: an earlier life has seen some of them; they are read from the store when all have ended.
         self._outputs: list[str | None] | None = []
@@ -77,23 +77,22 @@ class Members:
                 )
             self._pulled += 1
 
-    def go_on(self, unfinished: int) -> None:
-        """Pull again: all members of an earlier life are passed over, and so many of them had not ended."""
-        self._unfinished += unfinished  # those that ended meanwhile are taken off already
+    def go_on(self, ended: int) -> None:
+        """Pull again: all members of an earlier life are passed over, and so many of them had ended."""
+        self._ended = max(self._ended, ended)
         self._is_behind = False
 
     def pull(self) -> list[NewRun]:
         """Return new members, as many as there is room for. What the items raise is raised."""
         found: list[NewRun] = []
         context = contextvars.Context()  # no durable call: nothing says at which place it would be
-        while self.is_open and not self._is_behind and self._unfinished < WINDOW:
+        while self.is_open and not self._is_behind and self._pulled - self._ended < WINDOW:
             try:
                 item = context.run(next, self._items)
             except StopIteration:
                 self.is_open = False
                 break
             found.append(self._member(item))
-            self._unfinished += 1
         return found
 
     def _member(self, item: Any) -> NewRun:
@@ -123,12 +122,12 @@ class Members:
                 ) from None
         return self._task.signature.encode(arguments, {})
 
-    def on_ended(self, ends: Iterable[End]) -> None:
-        """Take the results of members."""
+    def on_ended(self, first_seq: int, ends: Sequence[End]) -> None:
+        """Take the results of members; `first_seq` is the place of the first in the order of their ends."""
+        self._ended = max(self._ended, first_seq - 1 + len(ends))
         outputs, positions = self._outputs, self._positions
-        for end in ends:
-            self._unfinished -= 1
-            if outputs is not None:
+        if outputs is not None:
+            for end in ends:
                 outputs[positions.pop(end.id)] = end.output
 
     def read(self, rows: Iterable[tuple[int, str | None]]) -> None:

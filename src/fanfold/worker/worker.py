@@ -157,6 +157,8 @@ class Worker:
             self._workflows.reject(workflow, error)
         elif body is not None:
             self._bodies.reject(body, error)
+        else:
+            self._workflows.reject_group(run_id, error)
 
     # The end ---------------------------------------------------------------------------------------------------------
 

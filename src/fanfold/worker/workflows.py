@@ -72,7 +72,7 @@ class Workflows:
         """Step a workflow through what was delivered to it."""
         workflow = self._held.get(parent_id)
         if workflow is None:
-            self._on_member_ends(parent_id, ends)
+            self._on_member_ends(parent_id, first_seq, ends)
             return
         held_back = self._evicting.get(parent_id)
         if held_back is not None:
@@ -156,10 +156,10 @@ class Workflows:
         if was_open and not members.is_open:
             self._engine.commits.seal(group_id, workflow.epoch)
 
-    def _on_member_ends(self, group_id: int, ends: list[End]) -> None:
+    def _on_member_ends(self, group_id: int, first_seq: int, ends: list[End]) -> None:
         workflow = self._groups.get(group_id)
         if workflow is not None:
-            workflow.groups[group_id].on_ended(ends)
+            workflow.groups[group_id].on_ended(first_seq, ends)
             self._pull(workflow, group_id)
 
     def _go_on_with_groups(self, workflow: WorkflowRun) -> None:
@@ -173,7 +173,9 @@ class Workflows:
 
     async def _go_on_with(self, workflow: WorkflowRun, group_id: int) -> None:
         engine = self._engine
-        _, open_, is_sealed = await read_for(engine.clock, workflow.run.id, lambda: engine.queries.group(group_id))
+        spawned, open_, is_sealed = await read_for(
+            engine.clock, workflow.run.id, lambda: engine.queries.group(group_id)
+        )
         members = workflow.groups.get(group_id)
         if members is None or workflow.is_closed or not members.is_open:
             return
@@ -197,7 +199,7 @@ class Workflows:
                 self._fail_items(workflow, group_id, error)
                 return
             after = page[-1][0] if page else after
-        members.go_on(open_)
+        members.go_on(spawned - open_)
         self._pull(workflow, group_id)
 
     def _fail_items(self, workflow: WorkflowRun, group_id: int, error: Exception) -> None:
@@ -248,6 +250,14 @@ class Workflows:
         end = End(run.id, workflow.epoch, run.parent_id, lifecycle.FAILED, None, failure_text(error))
         self._engine.commits.end_parent(end)
 
+    def reject_group(self, group_id: int, error: Exception) -> None:
+        """Fail the owner of a group of which the store refused something; one that has returned, only the group."""
+        workflow = self._groups.pop(group_id, None)
+        if workflow is not None:
+            workflow.groups[group_id].close()
+            self.reject(workflow, error)
+            self._engine.commits.cancel((group_id,))
+
     def on_settled(self, batch: Batch, outcome: Outcome) -> None:
         """Forget what has ended, returned, left memory, or stands still."""
         for command in (*batch.ends, *batch.returns, *batch.blocks):
@@ -276,15 +286,20 @@ class Workflows:
     def _evict_idle(self) -> None:
         """Let workflows that have waited for a while leave memory; they come back when something is delivered."""
         now = self._engine.clock.now_ms()
+        pinned = 0
         for id, workflow in self._held.items():
             # A longer record takes longer to replay: it stays longer, so that replays never cost more than they save.
             patience = IDLE_MS + 10 * workflow.consumed
             is_idle = now - workflow.idle_since >= patience and not workflow.is_over and id not in self._reading
             if any(members.is_open for members in workflow.groups.values()):
-                continue  # only it can add what is left of the items
+                pinned += is_idle  # only it can add what is left of the items
+                continue
             if is_idle and id not in self._evicting and id not in self._replays:
                 self._evicting[id] = []
                 self._engine.commits.evict(Eviction(id, workflow.epoch, workflow.consumed))
+        self._intake.workflows.pinned = pinned
+        if pinned:
+            self._intake.request()
         self._sweep = self._engine.clock.call_at(now + IDLE_MS, self._evict_idle) if self._held else None
 
     def stop(self) -> None:

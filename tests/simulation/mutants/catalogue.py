@@ -3,31 +3,7 @@
 `seeds.py` has the seed that finds each; `python -m tests.simulation.mutants --rehunt` writes it.
 """
 
-from typing import NamedTuple
-
-from tests.simulation.mutants.seeds import SEEDS
-
-
-class Edit(NamedTuple):
-    """One change: `old` occurs exactly once in `file`, a path below src/fanfold."""
-
-    file: str
-    old: str
-    new: str
-
-
-class Mutant:
-    """One planted bug, and the seed that finds it."""
-
-    def __init__(self, number: int, name: str, *edits: Edit) -> None:
-        self.number = number
-        self.name = name
-        self.seed = SEEDS.get(number, 0)
-        self.edits = edits
-
-
-SQL = "store/statements.sql"
-READS = "store/queries.sql"
+from tests.simulation.mutants.mutant import READS, SQL, Edit, Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -294,6 +270,28 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        25,
+        "cancel walks bottom-up",
+        Edit(
+            SQL,
+            "-- name: open_children\n",
+            "-- name: unasked_children\n"
+            "SELECT {rows: parent_id, id} FROM (\n"
+            "  SELECT parent_id, id FROM runs WHERE finished_at IS NULL AND cancel_requested_at IS NULL\n"
+            "    AND compensates = 0 AND kind <> 'timer' AND parent_id IN (SELECT {int:0} FROM {each:ids})) found\n\n"
+            "-- name: open_children\n",
+        ),
+        Edit(
+            "store/cancels.py",
+            "        again = {id for (id,) in before}\n",
+            "        again = {id for (id,) in before}\n"
+            '        below = await self._tx.rows("unasked_children", ids=keyed(cancel.id for cancel in cancels))\n'
+            "        above = {parent for parent, _ in below}\n"
+            "        self._outcome.flagged.extend([*(id for _, id in below), *above])\n"
+            "        cancels = [cancel for cancel in cancels if cancel.id not in above]\n",
+        ),
+    ),
+    Mutant(
         33,
         "a timer one tick early",
         Edit(
@@ -336,6 +334,15 @@ MUTANTS: tuple[Mutant, ...] = (
             SQL,
             "  AND NOT EXISTS (SELECT 1 FROM parents p WHERE p.id = c.id AND p.delivered <> c.consumed)\n",
             "",
+        ),
+    ),
+    Mutant(
+        39,
+        "lists ordered by id",
+        Edit(
+            READS,
+            "  SELECT seq, position, output FROM runs\n",
+            "  SELECT seq, id AS position, output FROM runs\n",
         ),
     ),
     Mutant(

@@ -2,7 +2,6 @@
 
 NOT_PLANTED: dict[int, str] = {
     19: "groups are not there yet",
-    25: "a cancel goes down by what each end and each request flags; there is no walk to turn around",
     26: "groups are not there yet",
     27: "folds are not there yet",
     28: "folds are not there yet",
@@ -11,7 +10,6 @@ NOT_PLANTED: dict[int, str] = {
     31: "siblings are not there yet",
     32: "groups are not there yet",
     36: "events are not there yet",
-    39: "the programs here have no map yet; tests/worker/test_map.py finds it",
     45: "PostgreSQL is not there yet",
     46: "PostgreSQL is not there yet",
     47: "PostgreSQL is not there yet",

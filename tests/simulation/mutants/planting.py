@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.house.source import PACKAGE, ROOT
-from tests.simulation.mutants.catalogue import Mutant
+from tests.simulation.mutants.mutant import Mutant
 
 SOURCE = ROOT / PACKAGE
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.simulation.mutants.catalogue import MUTANTS, Mutant
+from tests.simulation.mutants.catalogue import MUTANTS
 from tests.simulation.mutants.left_out import NOT_PLANTED
+from tests.simulation.mutants.mutant import Mutant
 from tests.simulation.mutants.planting import find, misfits
 
 NUMBERS = range(1, 48)
