@@ -7,7 +7,7 @@ import copy
 import inspect
 import os
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast, overload
@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 from fanfold.blocking import Blocking
 from fanfold.decorators import Executor, TaskDecorator, WorkflowDecorator
 from fanfold.errors import InvalidInput, NotAllowed, NotFound, NotInRun, StoreInUse, UnknownTask
-from fanfold.lifespan import Lifespan, checked_lifespan, lifespan_reference, living
+from fanfold.lifespan import Lifespan, checked_lifespan, lifespan_reference, working
 from fanfold.main import Call, run_beside, run_to_end
 from fanfold.model.clock import SystemClock
 from fanfold.model.duration import Duration
@@ -23,12 +23,11 @@ from fanfold.model.keys import shown, user_key
 from fanfold.model.retry import Retry
 from fanfold.model.run import ROOT, RunStatus
 from fanfold.run import PAGE, EngineHere, Place, Run, Starts, checked_state, instant_ms, outside_workflows
-from fanfold.session import Session
-from fanfold.store.opening import DEFAULT_URL, open_store
+from fanfold.session import Exits, Session
+from fanfold.store.opening import DEFAULT_URL
 from fanfold.store.queries import NEWEST, Queries
 from fanfold.worker.context import current
 from fanfold.worker.handle import Handle
-from fanfold.worker.reference import refuse_in_process
 from fanfold.worker.task import AsyncTask, CallOptions, SyncTask, Task, Workflow, configured
 
 P = ParamSpec("P")
@@ -76,7 +75,7 @@ class App:
         self.name = name
         self.default_retry = default_retry
         self.default_timeout = default_timeout
-        self.version = version
+        self.version = _text(version, "version")
         self.slots = _positive(slots, "slots")
         self.threads = min(32, 5 * (os.cpu_count() or 1)) if threads is None else _positive(threads, "threads")
         self.processes = os.cpu_count() or 1 if processes is None else _positive(processes, "processes")
@@ -91,7 +90,7 @@ class App:
         self._block: contextlib.AbstractAsyncContextManager[Session] | None = None
         self._starts = Starts()
         self._place = Place(self.engine_here, lambda: self.store)
-        self._blocking = Blocking(self)
+        self._blocking = Blocking(self, Exits)
 
     @property
     def store(self) -> str:
@@ -160,10 +159,7 @@ class App:
             if kind is Task:
                 chosen = cast("type[Task[..., Any]]", AsyncTask if is_async else SyncTask)
             elif not is_async:
-                name = getattr(function, "__name__", repr(function))
-                raise InvalidInput(
-                    f"{name} is a plain function; a workflow is an `async def`. Work belongs in @app.task"
-                )
+                raise InvalidInput(_not_async(function))
             task = chosen(function, max_payload=self.max_payload, **options)
             self._refuse_double(task)
             task.registry = self._tasks
@@ -176,13 +172,13 @@ class App:
         other = self._tasks.get(task.name)
         if other is None:
             return
-        # The same function defined again, as in a notebook's cell, replaces the first.
-        old, new = other.function, task.function
-        if (old.__module__, old.__qualname__) != (new.__module__, new.__qualname__):
+        if not _is_again(other.function, task.function):
             raise InvalidInput(
-                f"two tasks are called {task.name!r}: {old.__module__}.{old.__qualname__} and "
-                f"{new.__module__}.{new.__qualname__}. Give one of them another name: @app.task(name=...)"
+                f"two tasks are called {task.name!r}: {_place_of(other.function)} and {_place_of(task.function)}. "
+                "Give one of them another name: @app.task(name=...)"
             )
+        if "<" in task.function.__qualname__:
+            other.registry = None  # made by a factory: it must not be taken for the one that has its name now
 
     # Running -------------------------------------------------------------------------------------------------------
 
@@ -193,8 +189,8 @@ class App:
         behind, and says so; otherwise starts one. With `task.options(key=...)` a finished run's result is returned at
         once. Shows progress on stderr. Where a loop is running, as in a notebook, it works on a loop in a thread of
         its own while this one waits. Raises TaskFailed, TaskCancelled, NonDeterminism as the run ends, StoreInUse when
-        another engine has the store, NotAllowed inside a run; KeyboardInterrupt after Ctrl-C, when everything done is
-        recorded.
+        another engine has the store, NotAllowed inside a run; KeyboardInterrupt after Ctrl-C, SystemExit after SIGTERM,
+        when everything done is recorded.
         """
         chosen, call_options = self._own(task)
         if is_in_run():
@@ -238,6 +234,10 @@ class App:
     def _own(self, task: Callable[P, Handle[R]]) -> tuple[Task[P, R], CallOptions]:
         chosen, call_options = configured(task)
         if self._tasks.get(chosen.name) is not chosen:
+            if chosen.registry is None:
+                raise UnknownTask(
+                    f"another task has the name {chosen.name} since: @app.task(name=...) tells them apart"
+                )
             raise UnknownTask(f"{chosen.name} is not registered in the app {self.name!r}: it belongs to another app")
         return chosen, call_options
 
@@ -258,31 +258,9 @@ class App:
         if block is not None:
             await block.__aexit__(kind, error, trace)
 
-    @contextlib.asynccontextmanager
-    async def working(self, url: str) -> AsyncGenerator[Session]:
+    def working(self, url: str) -> contextlib.AbstractAsyncContextManager[Session]:
         """Be at work on a store, from now to the end of the block; for `app.run` and the command line."""
-        refuse_in_process("an app cannot be at work")
-        opened = await open_store(url)
-        pid = os.getpid()
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                state = await stack.enter_async_context(living(self))
-                session = self.session(opened, state=state)
-            except BaseException:
-                opened.close()
-                raise
-            await session.open()
-            self.attach(session)
-            try:
-                yield session
-            finally:
-                # To the last moment, for bodies that start something in their grace. In a fork nothing of it is ours.
-                try:
-                    if pid == os.getpid():
-                        self.stopping()
-                        await session.close()
-                finally:
-                    self.attach(None)
+        return working(self, url)
 
     def stopping(self) -> None:
         """Take nothing more from outside of runs: the end of the `working` block is near."""
@@ -379,11 +357,9 @@ class App:
 
 def is_in_run() -> bool:
     """Tell whether the calling code belongs to a run."""
-    try:
-        current()
-    except NotInRun:
-        return False
-    return True
+    with contextlib.suppress(NotInRun):
+        return bool(current())
+    return False
 
 
 def _page(before: int, wanted: dict[str, Any]) -> Callable[[Queries], Coroutine[Any, Any, list[RunStatus]]]:
@@ -394,3 +370,31 @@ def _positive(value: object, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidInput(f"{what} is a whole number from 1 on, not {value!r}")
     return value
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise InvalidInput(f"a {what} is a text, as in App({what}='2'), not {value!r}")
+    return value
+
+
+def _is_again(old: Callable[..., Any], new: Callable[..., Any]) -> bool:
+    """Tell whether a function is another one defined again, as by a notebook's cell, and may take its place."""
+    if (old.__module__, old.__qualname__) != (new.__module__, new.__qualname__):
+        return False
+    # Lambdas, and functions in functions, are told apart by their place; a cell compiled again has another file name.
+    (old_file, _, old_line), (new_file, _, new_line) = _place_of(old).rpartition(":"), _place_of(new).rpartition(":")
+    return "<" not in new.__qualname__ or old_file != new_file or old_line == new_line
+
+
+def _place_of(function: Callable[..., Any]) -> str:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    name = f"{function.__module__}.{function.__qualname__}"
+    return name if code is None else f"{name} at {code.co_filename}:{code.co_firstlineno}"
+
+
+def _not_async(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__name__", repr(function))
+    if not inspect.iscoroutinefunction(inspect.unwrap(function)):
+        return f"{name} is a plain function; a workflow is an `async def`. Work belongs in @app.task"
+    return f"{name} is an `async def` in a decorator's plain function: make that one async, and await {name} in it"

@@ -12,7 +12,7 @@ import concurrent.futures
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, cast, overload
@@ -90,10 +90,13 @@ class Blocking:
     ```
     """
 
-    def __init__(self, app: _App) -> None:
+    def __init__(self, app: _App, heed_signals: Callable[[], AbstractContextManager[object]]) -> None:
+        """`heed_signals` makes a block in which SIGTERM unwinds the main thread."""
         self._app = app
+        self._heed_signals = heed_signals
         self._lock = threading.Lock()
         self._thread: _LoopThread | None = None
+        self._signals: AbstractContextManager[object] | None = None
 
     def run(self, task: Callable[P, Handle[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a task or workflow to its end and return its result: `app.run`, which blocks anyway."""
@@ -143,6 +146,9 @@ class Blocking:
             thread, self._thread = self._thread, None
             if thread is not None:
                 thread.end()
+            signals, self._signals = self._signals, None
+            if signals is not None:
+                signals.__exit__(None, None, None)
         atexit.unregister(self.close)
 
     # How it is done ------------------------------------------------------------------------------------------------
@@ -156,6 +162,8 @@ class Blocking:
         with self._lock:
             if self._app.engine_here() is None:
                 self._background().open()
+                self._signals = self._heed_signals()
+                self._signals.__enter__()
 
     def _background(self) -> _LoopThread:
         # A thread does not come along into a fork.

@@ -1,15 +1,18 @@
-"""The app's `lifespan`: what bodies share in a process, opened before the first of them and closed after the last."""
+"""An app's life in a process: the stretch in which it is at work, and its `lifespan`, which is what bodies share."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, cast
 
 from fanfold.errors import InvalidInput
-from fanfold.worker.reference import Reference, check_reference, reference_to
+from fanfold.session import Session, Termination
+from fanfold.store.opening import open_store
+from fanfold.worker.reference import Reference, check_reference, reference_to, refuse_in_process
 from fanfold.worker.task import PROCESS, Task
 
 Lifespan = Callable[..., AbstractAsyncContextManager[Any]]
@@ -22,6 +25,51 @@ class Lives(Protocol):
     def lifespan(self) -> Lifespan | None:
         """What makes the context manager."""
         ...
+
+
+class Works(Lives, Protocol):
+    """An app, as far as it is needed to be at work."""
+
+    def session(self, opened: Any, **options: Any) -> Session:
+        """Compose engine and worker."""
+        ...
+
+    def attach(self, session: Session | None) -> None:
+        """Take this for the session that works for the app."""
+        ...
+
+    def stopping(self) -> None:
+        """Take nothing more from outside of runs."""
+        ...
+
+
+@contextlib.asynccontextmanager
+async def working(app: Works, url: str) -> AsyncGenerator[Session]:
+    """Be at work on a store, from now to the end of the block, or until the process is asked to end."""
+    refuse_in_process("an app cannot be at work")
+    pid = os.getpid()
+    async with contextlib.AsyncExitStack() as stack:
+        termination = stack.enter_context(Termination())
+        opened = await open_store(url)
+        try:
+            state = await stack.enter_async_context(living(app))
+            session = app.session(opened, state=state)
+        except BaseException:
+            opened.close()
+            raise
+        await session.open()
+        app.attach(session)
+        try:
+            yield session
+        finally:
+            termination.is_leaving = True
+            # To the last moment, for bodies that start something in their grace. In a fork nothing of it is ours.
+            try:
+                if pid == os.getpid():
+                    app.stopping()
+                    await session.close()
+            finally:
+                app.attach(None)
 
 
 def checked_lifespan(lifespan: object) -> Lifespan | None:

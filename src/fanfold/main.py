@@ -1,7 +1,8 @@
-"""`app.run`: one root, from the start or from where it was left, to its end, with progress and Ctrl-C.
+"""`app.run`: one root, from the start or from where it was left, to its end, with progress, Ctrl-C and SIGTERM.
 
 The first Ctrl-C stops in order: nothing new starts, bodies get five seconds, what is done is committed, and the command
-that goes on is printed. The second leaves at once, which loses nothing either: what is committed is committed.
+that goes on is printed. The second leaves at once, which loses nothing either: what is committed is committed. SIGTERM,
+and SIGHUP from a terminal that is closed, do the same. None of them is held against the bodies that were at work.
 
 Where a loop is running in the calling thread, as in a notebook's cell, all this happens on a loop in another thread,
 and Ctrl-C leaves the cell, never the process.
@@ -22,14 +23,14 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, NamedTuple, NoReturn, Protocol, Self, TypeVar
 
 from fanfold.engine.engine import Closed
 from fanfold.errors import FanfoldError, NotAllowed, StoreUnavailable
 from fanfold.model import lifecycle
 from fanfold.progress import Progress, done
 from fanfold.run import EngineHere, Run
-from fanfold.session import Session
+from fanfold.session import STOPS, Session, blame_nobody, leave
 from fanfold.store.opening import open_store, reading, store_path
 from fanfold.worker.task import CallOptions, Task
 
@@ -38,6 +39,7 @@ T = TypeVar("T")
 LOOK_EVERY_S = 0.1
 MOST_TOLD = 3  # unfinished roots that are named
 INTERRUPTED = 130
+KILLED_BY = 128  # the status of a process that a signal has ended, as shells tell it: this and its number
 
 
 class Composes(Protocol):
@@ -82,7 +84,7 @@ class Call(NamedTuple):
 
 
 def run_to_end(app: Composes, call: Call, *, store: str | None = None, owns_process: bool = False) -> Any:
-    """Run a task to its end and return its result; Interrupted (a KeyboardInterrupt) after Ctrl-C.
+    """Run a task to its end and return its result; Interrupted (a KeyboardInterrupt) after Ctrl-C, else SystemExit.
 
     `store` takes the place of the app's own. With `owns_process` threads that bodies left behind keep nobody waiting
     after Ctrl-C.
@@ -94,13 +96,15 @@ def run_to_end(app: Composes, call: Call, *, store: str | None = None, owns_proc
     progress = Progress(call.task.name)
     try:
         last_words = f"stopped at once; what was recorded stays. To go on: {go_on}"
-        with Interrupts(last_words, owns_process=owns_process, is_guest=is_guest) as interrupts:
+        with Interrupts(
+            call.task.name, progress, last_words, owns_process=owns_process, is_guest=is_guest
+        ) as interrupts:
             work = _run(app, url, call, progress, interrupts, go_on)
-            is_over, result = _in_thread(lambda: asyncio.run(work)) if is_guest else asyncio.run(work)
+            result = _in_thread(lambda: asyncio.run(work)) if is_guest else asyncio.run(work)
     finally:
         progress.close()
-    if not is_over:
-        raise KeyboardInterrupt if is_guest else Interrupted
+    if interrupts.number:
+        interrupts.end()
     return result
 
 
@@ -139,25 +143,25 @@ def _in_thread(work: Callable[[], T]) -> T:
     return future.result()
 
 
-async def _run(
-    app: Composes, url: str, call: Call, progress: Progress, interrupts: Interrupts, go_on: str
-) -> tuple[bool, Any]:
-    """Return whether the run came to its end before Ctrl-C, and its result."""
+async def _run(app: Composes, url: str, call: Call, progress: Progress, interrupts: Interrupts, go_on: str) -> Any:
+    """Return the result, unless the process is asked to end first."""
     root: list[int] = []
     async with app.working(url) as session:
         work = asyncio.ensure_future(_follow(session, call, progress, root.append))
         asked = asyncio.ensure_future(interrupts.wait())
         await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
-        if work.done():
-            return True, work.result()
-        work.cancel()
-        app.stopping()
-        progress.close()
-        progress.note("stopping: nothing new starts, what runs has 5 s. Ctrl-C again stops at once")
+        if not work.done():
+            work.cancel()
+            app.stopping()
+            progress.close()
+    if not interrupts.number:
+        return work.result()
+    if work.done() and not work.cancelled():
+        work.exception()  # the store knows how the run ended, and the last words say so
     progress.note(await _last_words(url, call, root[0] if root else None, go_on))
     interrupts.leave_threads()
-    return False, None
+    return None
 
 
 async def _follow(session: Session, call: Call, progress: Progress, on_root: Callable[[int], object]) -> Any:
@@ -255,60 +259,102 @@ def command(url: str) -> str:
 
 
 class Interrupts:
-    """Takes Ctrl-C while a run works: the first is waited for, the second leaves the process at once.
+    """Takes Ctrl-C, SIGTERM and SIGHUP while a run works: the first is waited for, the second ends the process at once.
 
-    A handler of Python's own and not the loop's, so that the second is heard even when a body blocks the loop. Where
-    the program has a handler of its own, or this is not the main thread, Ctrl-C is left to it. A guest, which keeps
-    another loop waiting, takes it from that loop, which could not hear of it, and leaves no process.
+    Handlers of Python's own and not the loop's, so that they are heard even when a body blocks the loop. Where the
+    program has a handler of its own, or this is not the main thread, the signal is left to it. A guest, which keeps
+    another loop waiting, takes Ctrl-C from that loop, which could not hear of it, and leaves no process for it.
     """
 
-    def __init__(self, last_words: str, *, owns_process: bool, is_guest: bool) -> None:
+    def __init__(
+        self, name: str, progress: Progress, last_words: str, *, owns_process: bool, is_guest: bool
+    ) -> None:  # fmt: skip
+        self._name = name
+        self._progress = progress
+        self._line_break = "\n" if os.isatty(2) else ""  # after the live line, or the ^C that a terminal shows
         self._owns_process = owns_process
         self._is_guest = is_guest
-        self._before: Any = None
-        self._last_words = f"\n{last_words}\n".encode(errors="replace")
-        self._count = 0
-        self._is_taken = False
+        self._pid = os.getpid()
+        self._before: dict[int, Any] = {}
+        self._last_words = f"\n{last_words}\n"
+        self.number = 0  # of the first signal that came
         self._asked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __enter__(self) -> Self:
-        """Take the signal."""
-        before = signal.getsignal(signal.SIGINT)
-        is_free = before is signal.default_int_handler or (self._is_guest and callable(before))
-        if is_free and threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._on_signal)
-            self._is_taken = True
+        """Take the signals that are free."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, *STOPS):
+                if self._is_free(number, signal.getsignal(number)):
+                    self._before[number] = signal.signal(number, self._on_signal)
         return self
 
+    def _is_free(self, number: int, before: object) -> bool:
+        if number != signal.SIGINT:
+            return before is signal.SIG_DFL
+        return before is signal.default_int_handler or (self._is_guest and callable(before))
+
     def __exit__(self, *_: object) -> None:
-        """Give the signal back."""
-        if self._is_taken:
-            signal.signal(signal.SIGINT, self._before)
+        """Give the signals back."""
+        for number, before in self._before.items():
+            if signal.getsignal(number) == self._on_signal:
+                signal.signal(number, before)
 
     async def wait(self) -> None:
-        """Wait for the first Ctrl-C."""
+        """Wait for the first signal."""
         self._loop = asyncio.get_running_loop()
-        if self._count:
+        if self.number:
             return  # it came before there was a loop
         await self._asked.wait()
 
     def leave_threads(self) -> None:
         """Leave the process if only threads are left that Python would wait for, such as those of `to_thread`."""
         others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
-        if self._is_taken and self._owns_process and not all(thread.daemon for thread in others):
+        if self._owns_process and not all(thread.daemon for thread in others):
             with contextlib.suppress(OSError, ValueError):
                 sys.stdout.flush()
-            os._exit(INTERRUPTED)
+            os._exit(KILLED_BY + self.number)
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._count += 1
-        if self._count > 1 and self._is_guest:
-            raise KeyboardInterrupt
-        if self._count > 1:
-            with contextlib.suppress(OSError):
-                os.write(2, self._last_words)
-            os._exit(INTERRUPTED)
+    def end(self) -> NoReturn:
+        """End `app.run` in the way of the signal that came."""
+        if self.number == signal.SIGINT:
+            raise KeyboardInterrupt if self._is_guest else Interrupted
+        if self._is_guest:
+            leave(self.number)  # a notebook's kernel would take SystemExit for the end of the cell
+        raise SystemExit(KILLED_BY + self.number)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        is_ctrl_c = number == signal.SIGINT
+        if os.getpid() != self._pid:  # a fork: nothing of the run is there
+            if is_ctrl_c:
+                raise KeyboardInterrupt
+            leave(number)
+        # Before all else: the next signal may come in the middle of this.
+        before, self.number = self.number, self.number or number
+        blame_nobody()
+        if before and self._is_guest:
+            if is_ctrl_c:
+                raise KeyboardInterrupt
+            leave(number)
+        if before:
+            _write(self._last_words)
+            os._exit(KILLED_BY + number)
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has just ended
                 self._loop.call_soon_threadsafe(self._asked.set)
+        self._say_so(is_ctrl_c=is_ctrl_c)
+
+    def _say_so(self, *, is_ctrl_c: bool) -> None:
+        """Acknowledge the signal at once: the loop may be blocked for long."""
+        again = "Ctrl-C again" if is_ctrl_c else f"A second {signal.Signals(self.number).name}"
+        told = f"stopping: nothing new starts, what runs has 5 s. {again} stops at once"
+        if self._is_guest:
+            self._progress.note(told)  # the loop is in another thread: this one is not in the middle of a write
+        else:
+            _write(f"{self._line_break}{self._name}: {told}\n")
+
+
+def _write(text: str) -> None:
+    """Write to stderr from a signal's handler, which may have come in the middle of a write."""
+    with contextlib.suppress(OSError):
+        os.write(2, text.encode(errors="replace"))

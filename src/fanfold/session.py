@@ -1,13 +1,23 @@
-"""An app at work: one open store, one engine, one worker, put together and taken apart again."""
+"""An app at work: one open store, one engine, one worker, put together and taken apart again.
+
+And what becomes of it when the process is asked to end: nobody is to blame for that, and bodies get their grace.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import atexit
+import contextlib
 import gc
 import logging
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn, Self
 
 from fanfold.engine.engine import Engine, MakeWriter
 from fanfold.model import lifecycle
@@ -30,6 +40,8 @@ SWITCH_INTERVAL_S = 0.001
 # A fan-out makes many small objects that all live; the default of 700 has the collector walk them again and again.
 # Measured in a gather of 100,000: a fifth of the whole time.
 GC_THRESHOLDS = (50_000, 20, 100)
+# Signals other than Ctrl-C that ask a process to end: of a supervisor, of a terminal that was closed.
+STOPS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 log = logging.getLogger("fanfold")
 
@@ -61,6 +73,7 @@ class Session:
             self._restore()
             self.opened.close()
             raise
+        _at_work.add(self.at_work)
 
     async def close(self, grace_s: float = GRACE_S) -> int:
         """Stop: bodies get `grace_s` seconds, the rest is given back. Returns how many runs were given back.
@@ -75,6 +88,7 @@ class Session:
             # Whatever went wrong before: the file and its lock are not kept.
             self.engine.close()
             self.at_work.close()
+            _at_work.discard(self.at_work)
             self._restore()
         return left
 
@@ -82,6 +96,7 @@ class Session:
         """Drop engine and worker as `kill -9` would: nothing more is committed, the store stays open."""
         self.engine.stop()
         self.worker.abandon()
+        _at_work.discard(self.at_work)
         self._restore()
 
     @property
@@ -108,6 +123,110 @@ class Session:
         """Insert a root; return its id, or that of the run that has its key."""
         self.worker.admit(root)
         return await self.engine.start_root(root)
+
+
+class Termination:
+    """SIGTERM and SIGHUP while an app is at work in a program that leaves them their default: they stop in order.
+
+    The first does what Ctrl-C does in `asyncio.run`: the task that opened the app is cancelled. When the app has
+    stopped, SystemExit says 128 and the number, as a shell does. The second ends the process at once. Where the program
+    has a handler, or this is not the main thread, nothing is taken; the program's handler has to end the app's block.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._pid = os.getpid()
+        self._taken: list[int] = []
+        self._number = 0
+        self.is_leaving = False  # the block has come to its end, which is not to be interrupted
+
+    def __enter__(self) -> Self:
+        """Take the signals that nobody has."""
+        if threading.current_thread() is threading.main_thread():
+            self._taken = [number for number in STOPS if signal.getsignal(number) is signal.SIG_DFL]
+            for number in self._taken:
+                signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Give them back; end the program if one has come, unless something else went wrong."""
+        for number in self._taken:
+            if signal.getsignal(number) == self._on_signal:
+                signal.signal(number, signal.SIG_DFL)
+        if self._number and (error is None or isinstance(error, asyncio.CancelledError)):
+            raise SystemExit(128 + self._number)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:
+            leave(number)  # a fork: nothing of the app is there
+        # Before all else: the next signal may come in the middle of this.
+        before, self._number = self._number, self._number or number
+        blame_nobody()
+        if before or self._task is None or self._task.done():
+            leave(number)
+        with contextlib.suppress(RuntimeError):  # the loop has just ended
+            self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        if self._task is not None and not self.is_leaving:
+            self._task.cancel()
+
+
+class Exits:
+    """SIGTERM and SIGHUP while an app is at work in another thread: the first is SystemExit in the main one.
+
+    As Ctrl-C is KeyboardInterrupt there: blocks and `atexit` stop the app in order. The second ends the process.
+    """
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._taken: list[int] = []
+        self._number = 0
+
+    def __enter__(self) -> None:
+        """Take the signals that nobody has."""
+        if threading.current_thread() is threading.main_thread():
+            self._taken = [number for number in STOPS if signal.getsignal(number) is signal.SIG_DFL]
+            for number in self._taken:
+                signal.signal(number, self._on_signal)
+
+    def __exit__(self, *_: object) -> None:
+        """Give them back."""
+        if threading.current_thread() is threading.main_thread():
+            for number in self._taken:
+                if signal.getsignal(number) == self._on_signal:
+                    signal.signal(number, signal.SIG_DFL)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:
+            leave(number)
+        before, self._number = self._number, number
+        blame_nobody()
+        if before:
+            leave(number)
+        raise SystemExit(128 + number)
+
+
+def leave(number: int) -> NoReturn:
+    """End this process by a signal, as if nobody had taken it; in the main thread."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+    os._exit(128 + number)  # the first process of a container does not die of it
+
+
+_at_work: set[AtWork] = set()  # of the sessions of this process
+
+
+def blame_nobody() -> None:
+    """Take the bodies of this process off the list of suspects: it was asked to end. From any thread or handler."""
+    for at_work in list(_at_work):
+        at_work.close()
+
+
+# A program that ends with an app at work was not killed by a body. A fork of it has no bodies.
+atexit.register(blame_nobody)
+os.register_at_fork(after_in_child=_at_work.clear)
 
 
 def _at_work_path(opened: OpenStore) -> Path | None:

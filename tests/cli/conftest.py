@@ -96,12 +96,13 @@ class Command:
         """Start a command."""
         return self.spawn([FANFOLD, *map(str, args)], **env)
 
-    def spawn(self, words: list[str], **env: str) -> subprocess.Popen[str]:
-        """Start a process that is ended with the test."""
+    def spawn(self, words: list[str], *, is_group: bool = False, **env: str) -> subprocess.Popen[str]:
+        """Start a process that is ended with the test; as a group of its own if `is_group`."""
         pipe = subprocess.PIPE
         process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=os.environ | env
-        )
+            words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=os.environ | env,
+            start_new_session=is_group,
+        )  # fmt: skip
         self.started.append(process)
         return process
 

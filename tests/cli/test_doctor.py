@@ -89,8 +89,12 @@ def test_a_store_from_the_future_is_refused_until_the_clock_is_accepted(ahead):
     assert "nothing to do" in ahead("doctor", "--accept-clock").stderr
 
 
-def test_paused_runs_are_shown_with_their_reason(fanfold):
+def test_paused_runs_are_shown_with_their_reason_and_are_trouble(fanfold):
     fanfold("run", "app.py:twice", "--input", "[1]")
     asyncio.run(change("UPDATE runs SET state = 'paused', blocked = 'another call was recorded'"))
-    told = report(fanfold("doctor", "-o", "jsonl"))
+    done = fanfold("doctor", "-o", "jsonl")
+    assert done.returncode == 1
+    assert "paused: 1 run stands still until somebody deals with the reason" in done.stderr
+    told = report(done)
+    assert len(told["troubles"]) == 1
     assert told["paused"] == [{"id": 1, "name": "twice", "blocked": "another call was recorded"}]

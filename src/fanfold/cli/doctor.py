@@ -142,7 +142,11 @@ def _paused(blocked: list[RunStatus], number: int) -> Fact:
     told = "; ".join(f"run {run.id} of {run.name}: {run.blocked or lifecycle.PAUSED}" for run in blocked)
     more = f"; and {number - len(blocked):,} more" if number > len(blocked) else ""
     return Fact(
-        lifecycle.PAUSED, [{"id": run.id, "name": run.name, "blocked": run.blocked} for run in blocked], told + more
+        lifecycle.PAUSED,
+        [{"id": run.id, "name": run.name, "blocked": run.blocked} for run in blocked],
+        told + more,
+        f"{number:,} {'run stands' if number == 1 else 'runs stand'} still until somebody deals with the reason: put "
+        f"the code back and start the program again, or start afresh. `fanfold runs list --state {lifecycle.PAUSED}`",
     )
 
 

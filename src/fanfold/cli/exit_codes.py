@@ -14,7 +14,9 @@ RUN_FAILED: Final = 5
 RUN_CANCELLED: Final = 6
 WAIT_TIMED_OUT: Final = 7
 STORE_UNREACHABLE: Final = 8
+HUNG_UP: Final = 129
 INTERRUPTED: Final = 130
+TERMINATED: Final = 143
 
 # The first class that fits decides, so a subclass stands before its base.
 _BY_CLASS: Final[tuple[tuple[type[errors.FanfoldError], int], ...]] = (

@@ -75,7 +75,7 @@ def fail(error: errors.FanfoldError) -> NoReturn:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
         "Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 conflict, 5 run failed, 6 run cancelled, "
-        "7 wait timed out, 8 store unreachable, 130 interrupted."
+        "7 wait timed out, 8 store unreachable; stopped: 130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP."
     ),
 )
 @click.version_option(package_name="fanfold", prog_name="fanfold")

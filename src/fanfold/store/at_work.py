@@ -59,11 +59,16 @@ class AtWork:
         return AtWork(None, len(self.runs) - 1, frozenset(id for id in self.runs[1:] if id))
 
     def close(self) -> None:
-        """Remove the file: this engine ends in good order."""
-        if self._path is None:
+        """Remove the file: this engine ends in good order, or was asked to end; whatever ends it now blames nobody.
+
+        Once, since the next engine may have made its own; and from a signal's handler as well.
+        """
+        path, self._path = self._path, None
+        if path is None:
             return
         self.runs = array("q", bytes(_BYTES * len(self.runs)))
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where it cannot be removed, somebody is blamed
+            path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> frozenset[int]:

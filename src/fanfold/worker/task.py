@@ -98,6 +98,8 @@ class Task(Generic[P, R]):
 
     def refuse_foreign(self, other: Task[..., Any]) -> None:
         """Raise UnknownTask for a task of another app: no worker of this one would find it, or find the right one."""
+        if other.registry is None:
+            raise UnknownTask(f"another task has the name {other.name} since: @app.task(name=...) tells them apart")
         if other.registry is not self.registry:
             raise UnknownTask(
                 f"{self.name} calls {other.name}, which is registered in another app; register it in this one, "
@@ -293,7 +295,10 @@ def _checked_executor(executor: str | None, name: str, *, is_async: bool) -> str
     return executor
 
 
-def _checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
+def _checked_tags(tags: object) -> dict[str, str]:
+    if not isinstance(tags, Mapping):
+        raise InvalidInput(f"tags are texts by name, as in tags={{'customer': 'acme'}}, not {tags!r:.80}")
+    tags = cast("Mapping[str, str]", tags)
     return {_checked(name, "tag"): _checked(value, "tag value") for name, value in tags.items()}
 
 

@@ -5,6 +5,7 @@ Whatever is said here can be read by both sides and holds no code: nothing is pi
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from fanfold.worker.reference import Reference
 
 LENGTH_BYTES = 4
 READ_BYTES = 256 << 10
+# What a terminal or a supervisor sends to all processes of a program: the engine's decides what becomes of bodies.
+SENT_TO_ALL = frozenset((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 
 
 class Setup(msgspec.Struct, array_like=True, tag="setup"):

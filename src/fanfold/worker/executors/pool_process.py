@@ -16,6 +16,7 @@ from typing import Any, cast
 from fanfold.worker.body import Body
 from fanfold.worker.executors.pipe import (
     READ_BYTES,
+    SENT_TO_ALL,
     Message,
     Report,
     Setup,
@@ -150,8 +151,8 @@ def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket]:
     # The interpreter's own options, as multiprocessing passes them on.
     flags = cast("Any", subprocess)._args_from_interpreter_flags()  # noqa: SLF001 - there is no public one
     ours, theirs = socket.socketpair()
-    # Blocked until it can ignore it: a Ctrl-C in the first milliseconds would end it.
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # Blocked until it can ignore them: a Ctrl-C in the first milliseconds would end it.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SENT_TO_ALL)
     try:
         popen = subprocess.Popen([sys.executable, *flags, "-c", program], stdin=theirs.fileno())  # noqa: S603 - this very Python
     except BaseException:

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 from fanfold.worker.context import Context, set_current
 from fanfold.worker.executors.pipe import (
     READ_BYTES,
+    SENT_TO_ALL,
     Call,
     Leave,
     Message,
@@ -40,6 +41,7 @@ from fanfold.worker.reference import Reference, enter_process
 
 WATCH_MS = 500  # how often to look for the parent, should the pipe not say that it has died
 PR_SET_PDEATHSIG = 1
+_PID = os.getpid()
 
 
 class Inbox:
@@ -242,8 +244,11 @@ def _flush() -> None:
 def main(parent_pid: int) -> None:
     """Be a process of the pool of `parent_pid`, whose pipe is this process's standard input, until told to leave."""
     # The terminal sends Ctrl-C to everybody; what becomes of the bodies is for the engine to say. It came here blocked.
+    # A supervisor does the same with SIGTERM: with a handler, since programs that a body starts would inherit SIG_IGN.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave_to_the_engine)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SENT_TO_ALL)
     _die_with_parent()
     if os.getppid() != parent_pid:
         return  # it died before this process could ask to be told
@@ -261,6 +266,13 @@ def main(parent_pid: int) -> None:
     sys.argv[:] = setup.argv
     enter_process()
     Bodies(setup, inbox, link).serve()
+
+
+def _leave_to_the_engine(number: int, _frame: object) -> None:
+    """Do nothing about a signal that the engine's process has had as well; a fork that a body has made ends by it."""
+    if os.getpid() != _PID:
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
 
 
 def _die_with_parent() -> None:
