@@ -36,6 +36,9 @@ class SimClock(SystemClock):
     def now_ms(self) -> int:
         return self._time.advance(self._sim_time.wall_ms(), self._sim_time.monotonic_ms())
 
+    def steady_ms(self) -> int:
+        return self._sim_time.monotonic_ms()
+
 
 class SimLoop(asyncio.AbstractEventLoop):
     """The loop of one life of the engine. When it is dead, nothing on it ever runs again."""

@@ -11,15 +11,26 @@ import pytest
 
 from fanfold.engine.writers import drive
 from fanfold.errors import StoreInUse
-from fanfold.store.opening import FileLock, open_store
+from fanfold.store.opening import FileLock, open_reader, open_store
+from fanfold.store.queries import Queries
 
+# Waits for its end with the store open; at each line that it is sent it says whether it can still write.
 HOLDER = """
 import sys
 from fanfold.engine.writers import drive
 from fanfold.store.opening import open_store
 opened = drive(open_store(sys.argv[1]))
 print("open", flush=True)
-sys.stdin.read()
+for line in sys.stdin:
+    drive(opened.writer.begin())
+    drive(opened.writer.commit())
+    print("written", flush=True)
+"""
+# Tries for the lock that SQLite takes of a file that nobody else has open: before it removes the log, for instance.
+ALONE = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)
 """
 
 
@@ -79,3 +90,80 @@ def test_a_lock_with_nonsense_in_it_is_taken_and_told_without_a_pid(tmp_path: Pa
         FileLock(path)
     assert raised.value.pid is None
     lock.release()
+
+
+# A lock file that is gone ---------------------------------------------------------------------------------------------
+
+
+def is_alone(path: Path) -> bool:
+    """Tell whether another process would think that no connection is open."""
+    done = subprocess.run([sys.executable, "-c", ALONE, str(path)], stderr=subprocess.DEVNULL, check=False)
+    return done.returncode == 0
+
+
+def test_an_engine_keeps_others_out_when_its_lock_file_is_deleted(
+    url: str, holder: subprocess.Popen[str], tmp_path: Path
+):
+    (tmp_path / "store.db.lock").unlink()
+    for _ in range(2):  # the first one leaves a lock file of its own behind
+        with pytest.raises(StoreInUse, match="its lock file was deleted") as raised:
+            drive(open_store(url))
+        assert raised.value.pid is None
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    holder.stdin.write("write\n")
+    holder.stdin.flush()
+    assert holder.stdout.readline() == "written\n"
+
+
+def test_a_dead_engine_whose_lock_file_is_deleted_keeps_nobody_out(
+    url: str, holder: subprocess.Popen[str], tmp_path: Path
+):
+    holder.kill()
+    holder.wait()
+    (tmp_path / "store.db.lock").unlink()
+    assert (tmp_path / "store.db-wal").exists()
+    drive(open_store(url)).close()
+    drive(open_store(url)).close()
+
+
+@pytest.mark.parametrize("makes_log", [True, False])
+def test_the_log_is_locked_whether_or_not_it_was_there_before(url: str, tmp_path: Path, *, makes_log: bool):
+    if not makes_log:
+        drive(open_store(url)).close()
+    opened = drive(open_store(url))
+    (tmp_path / "store.db.lock").unlink()
+    with pytest.raises(StoreInUse, match="its lock file was deleted"):
+        drive(open_store(url))
+    opened.close()
+    drive(open_store(url)).close()
+
+
+def test_an_engine_keeps_others_out_by_another_name_of_its_file(url: str, tmp_path: Path):
+    opened = drive(open_store(url))
+    (tmp_path / "other.db").symlink_to("store.db")
+    with pytest.raises(StoreInUse, match="another name"):
+        drive(open_store(f"sqlite:///{tmp_path}/other.db"))
+    opened.close()
+    drive(open_store(f"sqlite:///{tmp_path}/other.db")).close()
+
+
+def test_a_refused_engine_in_the_same_process_takes_nothing_from_the_one_at_work(url: str, tmp_path: Path):
+    opened = drive(open_store(url))
+    (tmp_path / "store.db.lock").unlink()
+    with pytest.raises(StoreInUse):
+        drive(open_store(url))
+    assert not is_alone(tmp_path / "store.db")
+    opened.close()
+    assert is_alone(tmp_path / "store.db")
+
+
+def test_an_engine_that_opens_beside_a_reader_in_the_same_process_takes_nothing_from_it(url: str, tmp_path: Path):
+    drive(open_store(url)).close()
+    reader = drive(open_reader(url))
+    drive(Queries(reader).meta())
+    opened = drive(open_store(url))
+    assert not is_alone(tmp_path / "store.db")
+    opened.close()
+    assert not is_alone(tmp_path / "store.db")
+    reader.close()

@@ -12,9 +12,10 @@ import pytest
 
 from fanfold.engine.writers import drive
 from fanfold.errors import StoreUnavailable
-from fanfold.store.database import BatchRejected, StoreBusy
-from fanfold.store.opening import SCHEMA_VERSION, open_reader, open_store, store_path
+from fanfold.store.database import BatchRejected, CommitUnknown, StoreBusy
+from fanfold.store.opening import SCHEMA_VERSION, accept_clock, open_reader, open_store, reading, store_path
 from fanfold.store.queries import Queries
+from fanfold.store.sqlite import SqliteDatabase
 
 
 def refused(url: str) -> str:
@@ -104,9 +105,11 @@ def test_a_database_of_something_else_with_a_table_of_our_name_is_refused(path: 
     refused(foreign(path, table))
 
 
-def test_a_file_that_is_no_database_is_refused(path: Path):
-    path.write_text("customer_id,company\n" * 100)
+@pytest.mark.parametrize("text", ["customer_id,company\n" * 100, "Dear diary", "\n"])
+def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(path: Path, text: str):
+    path.write_text(text)
     assert "file is not a database" in refused(f"sqlite:///{path}")
+    assert path.read_text() == text
 
 
 def test_an_empty_file_becomes_a_store(path: Path):
@@ -128,10 +131,66 @@ def test_the_lock_is_free_after_a_refusal(path: Path):
 
 def test_a_refused_migration_leaves_nothing_behind(path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("fanfold.model.ids.new_store_id", lambda: None)
-    with pytest.raises(BatchRejected):
-        drive(open_store(f"sqlite:///{path}"))
+    assert "cannot make the store" in refused(f"sqlite:///{path}")
     monkeypatch.undo()
     made(path)
+
+
+FAULTS = {
+    "begin": StoreBusy("the disk is full"),
+    "execute": BatchRejected("the transaction is gone"),
+    "commit": CommitUnknown("the disk is gone"),
+}
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, verb: str) -> str:
+    """Let a verb of every connection fail; return what it says."""
+
+    async def fail(*arguments: object) -> None:
+        raise FAULTS[verb]
+
+    monkeypatch.setattr(SqliteDatabase, verb, fail)
+    return str(FAULTS[verb])
+
+
+@pytest.mark.parametrize("verb", FAULTS)
+def test_a_store_that_cannot_be_made_says_why(path: Path, monkeypatch: pytest.MonkeyPatch, verb: str):
+    why = plant(monkeypatch, verb)
+    assert refused(f"sqlite:///{path}") == f"cannot make the store sqlite:///{path}: {why}"
+    monkeypatch.undo()
+    made(path)
+
+
+def test_a_script_that_cannot_be_run_is_no_error_of_sqlites_own(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("fanfold.store.statements.render", lambda text, dialect: "CREATE TABLE films (id); nonsense")
+    assert "cannot make the store" in refused(f"sqlite:///{path}")
+    monkeypatch.undo()
+    made(path)
+
+
+@pytest.mark.parametrize("verb", FAULTS)
+def test_a_clock_that_cannot_be_accepted_says_why(path: Path, monkeypatch: pytest.MonkeyPatch, verb: str):
+    url = made(path)
+    foreign(path, "UPDATE meta SET clock_ms = 5000")
+    why = plant(monkeypatch, verb)
+    with pytest.raises(StoreUnavailable) as raised:
+        drive(accept_clock(url, 1000))
+    assert str(raised.value) == f"cannot accept the clock in {url}: {why}"
+    monkeypatch.undo()
+    assert drive(accept_clock(url, 1000)) == (4000, 0)
+    assert drive(accept_clock(url, 1000)) == (0, 0)
+
+
+def test_a_look_at_a_table_that_is_missing_says_which_store(path: Path):
+    url = made(path)
+    foreign(path, "DROP TABLE attempts")
+
+    async def look() -> None:
+        async with reading(url) as queries:
+            await queries.attempts(1)
+
+    with pytest.raises(StoreUnavailable, match=f"cannot read the store {path}: no such table"):
+        drive(look())
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from fanfold import App, KeyConflict, TaskFailed, sleep
-from fanfold.errors import InvalidInput, NotAllowed, UnknownTask
+from fanfold import App, KeyConflict, TaskFailed, current, sleep
+from fanfold.errors import InvalidInput, NotAllowed, Quarantined, UnknownTask
 from fanfold.testing import Stuck, TestApp
 
 app = App("under test", store="sqlite:///never-made.db")
@@ -26,6 +26,11 @@ def cube(n: int) -> int:
 async def never(n: int) -> int:
     await asyncio.get_running_loop().create_future()
     return n
+
+
+@app.task
+async def asks_later() -> int:
+    return await square.options(delay=60)(2)
 
 
 @app.workflow
@@ -143,6 +148,48 @@ def test_a_body_runs_again_when_the_crash_came_before_its_result():
     assert runs == [7, 7]
     asyncio.run(main(crash_at=3))
     assert runs == [7, 7, 7]
+
+
+@inside
+async def test_a_body_that_is_at_work_in_three_crashes_is_quarantined(test: TestApp):
+    run = await test.start(never, 1)
+    waiting = await test.start(square.options(delay=60), 2)
+    await test.settle()
+    for _ in range(3):
+        assert (await run.status()).state != "failed"
+        await test.crash()
+    assert (await run.status()).state == "failed"
+    with pytest.raises(TaskFailed, match="3 processes died in a row") as raised:
+        await test.result(run)
+    assert raised.value.caused_by(Quarantined)
+    assert await test.result(waiting) == 4  # it had not begun
+
+
+@inside
+async def test_a_body_that_gets_on_between_crashes_is_not_quarantined(test: TestApp):
+    gates = [asyncio.Event() for _ in range(5)]
+    lives = iter(gates)
+
+    async def reports(n: int) -> int:
+        current().report_progress(n)
+        await next(lives).wait()
+        return n
+
+    test.stub(never, reports)
+    run = await test.start(never, 7)
+    for _ in range(4):
+        await test.settle()
+        await test.crash()
+    gates[-1].set()
+    assert await test.result(run) == 7
+
+
+@inside
+async def test_a_body_that_a_crash_found_waiting_for_a_child_is_not_blamed(test: TestApp):
+    run = await test.start(asks_later)
+    for _ in range(4):
+        await test.crash()
+    assert await test.result(run) == 4
 
 
 @inside

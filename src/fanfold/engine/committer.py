@@ -268,7 +268,7 @@ class Committer:
             self._give_up()
             return
         self._is_busy = True
-        self._retry = self._clock.call_at(self._clock.now_ms() + RETRY_MS, self._again)
+        self._retry = self._clock.call_after(RETRY_MS, self._again)
 
     def _again(self) -> None:
         self._retry = None
@@ -325,6 +325,11 @@ class Committer:
             if kind == "cancels" or getattr(command, "id", None) != run_id
         )
         return dropped
+
+    @property
+    def unheard(self) -> int | None:
+        """Return the number of the batch that is being committed, or may be and cannot be looked up; None without."""
+        return self._number if self._is_busy else None
 
     @property
     def is_idle(self) -> bool:

@@ -19,7 +19,12 @@ log = logging.getLogger("fanfold")
 
 
 class Commands(Protocol):
-    """What a sweep may ask for."""
+    """The stream of commits, as a sweep sees it."""
+
+    @property
+    def unheard(self) -> int | None:
+        """Return the number of the batch that nobody has heard of yet, None if there is none."""
+        ...
 
     def release(self, id: int, epoch: int) -> None:
         """Give a run back that is held in this epoch."""
@@ -57,6 +62,7 @@ class Sweeper:
         self._holder = holder
         self._unknown: set[tuple[int, int]] = set()
         self._missing: set[tuple[int, int]] = set()
+        self._unheard: int | None = None
         self._alarm: Alarm | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -64,7 +70,7 @@ class Sweeper:
         """Look again after a while; called after every commit."""
         if self._alarm is None:
             loop = asyncio.get_running_loop()
-            self._alarm = self._clock.call_at(self._clock.now_ms() + EVERY_MS, lambda: self._ring(loop))
+            self._alarm = self._clock.call_after(EVERY_MS, lambda: self._ring(loop))
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         self._alarm = None
@@ -79,15 +85,18 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Look once."""
+        unheard = self._commands.unheard
         recorded = await self._queries.held(self._owner)
         held = self._holder.held()
         unknown, missing = recorded - held, held - recorded
-        # Found twice: what was committed a moment ago may not have been dealt out yet.
-        for id, epoch in unknown & self._unknown:
-            self._commands.release(id, epoch)
-        for id, epoch in missing & self._missing:
-            self._holder.lose(id, epoch)
-        self._unknown, self._missing = unknown, missing
+        # Found twice: what is committed may not have been dealt out yet. For as long as it takes: while the outcome of
+        # a commit cannot be looked up, the table shows what it did, and nobody has heard of it.
+        if unheard is None or unheard != self._unheard:
+            for id, epoch in unknown & self._unknown:
+                self._commands.release(id, epoch)
+            for id, epoch in missing & self._missing:
+                self._holder.lose(id, epoch)
+        self._unknown, self._missing, self._unheard = unknown, missing, unheard
         for id in await self._queries.unsettled():
             self._commands.settle(id)
         for id in await self._queries.behind():

@@ -25,7 +25,7 @@ class Trouble:
 
     def go_on(self, error: StoreBusy) -> None:
         """Say so if nobody was told in the last 30 s."""
-        now, self._cause = self._clock.now_ms(), str(error)
+        now, self._cause = self._clock.steady_ms(), str(error)
         self.tries += 1
         if self._since is None:
             self._since = self._said = now
@@ -42,7 +42,7 @@ class Trouble:
     def end(self) -> None:
         """Say that it is over."""
         if self._since is not None:
-            lasted = self._seconds(self._clock.now_ms())
+            lasted = self._seconds(self._clock.steady_ms())
             log.warning("the store %s can be written again, after %s s: everything goes on", self._place, lasted)
             self._since = None
             self.tries = 0

@@ -1,8 +1,12 @@
 """Time, injected everywhere: the only place that reads the machine's clocks.
 
-The engine clock never goes back and never stands still: it is the last value plus the monotonic time since then, and
-never less than the wall (a laptop that slept). When it is ahead of the wall it runs at half speed until the wall has
-caught up. Unit: integer milliseconds since 1970.
+The engine clock is for what is written down: durable timers, delays. It never goes back and never stands still: it is
+the last value plus the monotonic time since then, and never less than the wall, so that what came due while a laptop
+slept fires when it wakes. When it is ahead of the wall it runs at half speed until the wall has caught up. Unit:
+integer milliseconds since 1970.
+
+What this process measures for itself (how long a body has run, when to look again) goes by steady time, which no step
+of the wall touches: a laptop that wakes, or a clock that is set, must not time out all bodies at once.
 """
 
 from __future__ import annotations
@@ -38,6 +42,14 @@ class Clock(Protocol):
 
     def call_at(self, when_ms: int, callback: Callable[[], None]) -> Alarm:
         """Call `callback` on the running loop when the clock has reached `when_ms`, never before."""
+        ...
+
+    def steady_ms(self) -> int:
+        """Return the steady time: it counts from anywhere, only differences mean something."""
+        ...
+
+    def call_after(self, delay_ms: int, callback: Callable[[], None]) -> Alarm:
+        """Call `callback` on the running loop after so much steady time."""
         ...
 
 
@@ -99,6 +111,14 @@ class SystemClock:
         alarm.arm()
         return alarm
 
+    def steady_ms(self) -> int:
+        """Return the machine's monotonic clock, by which loops go as well."""
+        return monotonic_ms()
+
+    def call_after(self, delay_ms: int, callback: Callable[[], None]) -> Alarm:
+        """Call back on the running loop after `delay_ms`."""
+        return asyncio.get_running_loop().call_later(max(delay_ms, 0) / 1000, callback)
+
 
 class _LoopAlarm:
     """An alarm on an asyncio loop. The loop's clock and ours drift apart, so each ring is checked."""
@@ -148,6 +168,14 @@ class VirtualClock:
         self._count += 1
         heapq.heappush(self._alarms, (when_ms, self._count, alarm))
         return alarm
+
+    def steady_ms(self) -> int:
+        """Return the same: here both kinds of time are moved at once."""
+        return self._now
+
+    def call_after(self, delay_ms: int, callback: Callable[[], None]) -> Alarm:
+        """Call `callback` once the clock is moved by `delay_ms` or more."""
+        return self.call_at(self._now + delay_ms, callback)
 
     def next_alarm_ms(self) -> int | None:
         """Return when the next alarm rings, or None."""

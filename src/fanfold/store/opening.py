@@ -3,6 +3,9 @@
 On SQLite one engine process holds a file. The operating system drops the lock when that process dies, however it
 dies, so the next start takes over at once and needs no timeout. A fork holds nothing of it: the child gives up what it
 inherited without a word to SQLite, whose connections must not be carried over a fork.
+
+The store's file itself is never opened here, only by SQLite: whoever closes a descriptor of a file drops all locks that
+SQLite has on it in this process, and another process could remove the log under a connection that is at work.
 """
 
 from __future__ import annotations
@@ -22,16 +25,15 @@ from urllib.parse import quote
 from fanfold.errors import StoreInUse, StoreUnavailable
 from fanfold.model import ids
 from fanfold.store import statements
-from fanfold.store.database import BatchRejected, StoreBusy
+from fanfold.store.database import BatchRejected, CommitUnknown, StoreBusy
 from fanfold.store.queries import Queries
-from fanfold.store.sqlite import SqliteDatabase
+from fanfold.store.sqlite import NOT_A_DATABASE, SqliteDatabase
 
 SCHEMA_VERSION = 1
 DEFAULT_URL = "sqlite:///fanfold.db"
-_MAGIC: Final = b"SQLite format 3\0"
+_LEAST_BYTES: Final = 512  # of a database; SQLite takes a file of a single byte for an empty one
 _memory_count = itertools.count(1)
 _NOT_OURS = "{} is a database of something else; give fanfold a file of its own"
-_OWN_FILE = "give fanfold a file of its own: App(store=), FANFOLD_STORE, --store"
 
 
 def store_path(url: str) -> Path | None:
@@ -50,11 +52,16 @@ def store_path(url: str) -> Path | None:
 
 
 class FileLock:
-    """An OS lock beside the store's file, with the holder's process id in it."""
+    """An OS lock beside the store's file, with the holder's process id in it; and one on the store's log.
+
+    The first can be deleted, and then keeps nobody out. The log is there, under one name, while a connection is open,
+    and nobody deletes it: that would cost the store what is in it. SQLite takes no lock of its own on it.
+    """
 
     def __init__(self, path: Path) -> None:
         """Take the lock; StoreInUse if somebody has it."""
         self._pid = os.getpid()
+        self._log_descriptor = -1
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -76,13 +83,39 @@ class FileLock:
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
-    def release(self) -> None:
-        """Give the lock back. The file stays: to delete it would let two processes lock two files of one name.
+    def guard(self, path: Path) -> None:
+        """Lock the log of the store `path` as well, if there is one; StoreInUse if another engine has it."""
+        try:
+            descriptor = os.open(path.resolve().with_name(path.resolve().name + "-wal"), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return  # none yet; or none that can be read, then SQLite says so
+        self._give_up_log()  # it may be the same file
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise StoreInUse(
+                f"an engine has {path}, in a process that cannot be named here: its lock file was deleted, or it uses "
+                f"another name of the file. One engine a file: stop that program (`lsof {path}` finds it), or give "
+                "this one another store (App(store=), FANFOLD_STORE)"
+            ) from None
+        self._log_descriptor = descriptor
 
-        A fork has a copy of the descriptor. There this closes it, which leaves the lock with the process that took it;
+    def release(self) -> None:
+        """Give the locks back. The file stays: to delete it would let two processes lock two files of one name.
+
+        A fork has a copy of each descriptor. There this closes it, which leaves the lock with the process that took it;
         that process unlocks for all copies, also for one that a fork has not come to close yet.
         """
+        self._give_up_log()
         descriptor, self._descriptor = self._descriptor, -1
+        self._give_up(descriptor)
+
+    def _give_up_log(self) -> None:
+        descriptor, self._log_descriptor = self._log_descriptor, -1
+        self._give_up(descriptor)
+
+    def _give_up(self, descriptor: int) -> None:
         if descriptor >= 0:
             if self._pid == os.getpid():
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
@@ -213,22 +246,25 @@ async def open_store(url: str) -> OpenStore:
         await migrate(database, url)
         return OpenStore(url, database, database)
     path = _checked_path(path)
-    lock = FileLock(path.with_name(path.name + ".lock"))
-    try:
-        if path.exists() and path.stat().st_size:
+    with contextlib.ExitStack() as undo:
+        lock = FileLock(path.with_name(path.name + ".lock"))
+        undo.callback(lock.release)
+        lock.guard(path)
+        if path.exists() and (size := path.stat().st_size):
+            if size < _LEAST_BYTES:
+                raise StoreUnavailable(f"cannot open the store {path}: {NOT_A_DATABASE}")
             # Read first: opened for writing, a database of something else would be changed before it is refused.
-            _refuse_other_files(path)
             before = SqliteDatabase(str(path), read_only=True)
             try:
                 await _is_store(before, url)
             finally:
                 before.close()
         writer = SqliteDatabase(str(path))
+        undo.callback(writer.close)
+        lock.guard(path)  # the log that is there from now on
         await migrate(writer, url)
         opened = OpenStore(url, writer, SqliteDatabase(str(path), read_only=True), lock, path)
-    except BaseException:
-        lock.release()
-        raise
+        undo.pop_all()
     _open_stores.add(opened)
     return opened
 
@@ -258,12 +294,6 @@ def _may_write(path: Path) -> bool:
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
-def _refuse_other_files(path: Path) -> None:
-    with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise StoreUnavailable(f"cannot open the store {path}: the file is not a database; {_OWN_FILE}")
-
-
 async def open_reader(url: str) -> SqliteDatabase:
     """Open a store for reading only, beside a running engine or without one; StoreUnavailable if it is not there."""
     path = store_path(url)
@@ -288,14 +318,11 @@ async def open_reader(url: str) -> SqliteDatabase:
 @contextlib.asynccontextmanager
 async def reading(url: str) -> AsyncGenerator[Queries]:
     """Open a store for a short look, beside a running engine or without one."""
+    database = await open_reader(url)
     try:
-        database = await open_reader(url)
-        try:
-            yield Queries(database)
-        finally:
-            database.close()
-    except (BatchRejected, StoreBusy) as error:
-        raise StoreUnavailable(f"cannot read the store {url}: {error}") from None
+        yield Queries(database)
+    finally:
+        database.close()
 
 
 async def migrate(database: SqliteDatabase, url: str) -> None:
@@ -303,18 +330,27 @@ async def migrate(database: SqliteDatabase, url: str) -> None:
     if await _is_store(database, url):
         return
     folder = resources.files("fanfold.store").joinpath("migrations")
-    await database.begin()
-    try:
+    async with _transaction(database, f"make the store {url}"):
         for migration in sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql")):
             text = folder.joinpath(migration).read_text(encoding="utf-8")
             database.script(statements.render(text, database.dialect))
         named = statements.load(database.dialect)
         await database.execute(named["insert_meta"], {"version": SCHEMA_VERSION, "store_id": ids.new_store_id()})
-    except BaseException:
-        with contextlib.suppress(Exception):
+
+
+@contextlib.asynccontextmanager
+async def _transaction(database: SqliteDatabase, aim: str) -> AsyncGenerator[None]:
+    """Commit what is done within, or nothing of it; StoreUnavailable, with its aim, if the store does not take it."""
+    try:
+        await database.begin()
+        try:
+            yield
+        except BaseException:
             await database.rollback()
-        raise
-    await database.commit()
+            raise
+        await database.commit()
+    except (StoreBusy, BatchRejected, CommitUnknown) as error:
+        raise StoreUnavailable(f"cannot {aim}: {error}") from None
 
 
 async def _is_store(database: SqliteDatabase, url: str) -> bool:
@@ -330,10 +366,7 @@ async def _is_store(database: SqliteDatabase, url: str) -> bool:
 async def _check_version(database: SqliteDatabase, url: str) -> None:
     if not await database.fetch("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'", {}):
         raise StoreUnavailable(f"{url} is no store, or one that is being made at this moment")
-    try:
-        found = await database.fetch("SELECT schema_version FROM meta", {})
-    except BatchRejected:
-        raise StoreUnavailable(_NOT_OURS.format(url)) from None
+    found = await database.fetch("SELECT schema_version FROM meta", {})
     if found != SCHEMA_VERSION:
         raise StoreUnavailable(
             f"{url} has schema version {found}, this fanfold knows version {SCHEMA_VERSION}; "
@@ -353,14 +386,9 @@ async def accept_clock(url: str, wall_ms: int) -> tuple[int, int]:
         if ahead_ms <= 0:
             return ahead_ms, 0
         writer, named = opened.writer, statements.load(opened.writer.dialect)
-        await writer.begin()
-        try:
+        async with _transaction(writer, f"accept the clock in {url}"):
             moved = await writer.execute(named["move_pending"], {"ahead_ms": ahead_ms})
             await writer.execute(named["set_clock"], {"now": wall_ms})
-        except BaseException:
-            await writer.rollback()
-            raise
-        await writer.commit()
         return ahead_ms, moved
     finally:
         opened.close()

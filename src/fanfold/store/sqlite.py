@@ -30,6 +30,7 @@ DIALECT: Final = Dialect(
 
 _BUSY = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.NoMemError)
 _BROKEN = (apsw.CorruptError, apsw.NotADBError)
+NOT_A_DATABASE = "the file is not a database; give fanfold a file of its own: App(store=), FANFOLD_STORE, --store"
 _FOREIGN = "it looks like a database of something else; give fanfold a file of its own: App(store=), FANFOLD_STORE"
 _ADVICE: Final[tuple[tuple[type[Exception], str], ...]] = (
     (apsw.FullError, "make room on that disk"),
@@ -38,7 +39,6 @@ _ADVICE: Final[tuple[tuple[type[Exception], str], ...]] = (
     (apsw.BusyError, "another program has locked it; end what that one does with it"),
     (apsw.IOError, "look at the disk: is it full, is it still there, does it fail"),
     (apsw.CorruptError, "the file is damaged: keep a copy, then restore a backup, or try `sqlite3 FILE .recover`"),
-    (apsw.NotADBError, _FOREIGN),
     (apsw.SQLError, _FOREIGN),
 )
 _WRITER_WAITS_MS = 1000  # for a lock: then the engine says so, and tries again; longer would hold up a stop
@@ -169,7 +169,10 @@ class SqliteDatabase:
 
     def script(self, text: str) -> None:
         """Run a migration: several statements, within the open transaction."""
-        self._connection.execute(text).fetchall()
+        try:
+            self._connection.execute(text).fetchall()
+        except apsw.Error as error:
+            raise self._refused(error) from None
 
     async def reopen(self) -> None:
         """Close the connection and open a new one."""
@@ -192,6 +195,8 @@ class SqliteDatabase:
 
 def _explained(error: apsw.Error) -> str:
     """Return SQLite's own words, and what can be done about it."""
+    if isinstance(error, apsw.NotADBError):
+        return NOT_A_DATABASE
     advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), None)
     return f"{error} ({advice})" if advice else str(error)
 

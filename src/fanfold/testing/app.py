@@ -24,6 +24,7 @@ from fanfold.model.duration import seconds
 from fanfold.model.run import WORKFLOW
 from fanfold.run import Run
 from fanfold.session import Session
+from fanfold.store.at_work import AtWork
 from fanfold.store.opening import OpenStore, open_store
 from fanfold.store.queries import Queries
 from fanfold.testing.crashes import Crashes
@@ -111,10 +112,10 @@ class TestApp:
         finally:
             await self._stack.aclose()
 
-    def _compose(self, opened: OpenStore) -> Session:
+    def _compose(self, opened: OpenStore, at_work: AtWork | None = None) -> Session:
         return Session(
             opened, self.clock, self._tasks, slots=self._app.slots, threads=0, version=self._app.version,
-            make_writer=self._crashes.make_writer, state=self._state,
+            make_writer=self._crashes.make_writer, at_work=at_work, state=self._state,
         )  # fmt: skip
 
     @property
@@ -193,7 +194,9 @@ class TestApp:
     async def crash(self) -> None:
         """Drop the engine as `kill -9` would, and start another one on the same store.
 
-        Nothing more of the old one is committed. Its bodies are gone; those that were suspended see CancelledError.
+        Nothing more of the old one is committed. Its bodies are gone; those that were suspended see CancelledError. It
+        counts against those that were at work: the third crash in a row without progress makes a run fail as
+        `Quarantined`.
         """
         self._crash()
         await self._settle(ROUNDS)
@@ -209,8 +212,9 @@ class TestApp:
 
     def _crash(self) -> None:
         alive = self._at_work
+        at_work = alive.session.at_work.again()
         alive.session.abandon()
-        session = self._compose(alive.session.opened)
+        session = self._compose(alive.session.opened, at_work)
         drive(session.open())
         self._app.attach(session)
         alive.reborn(session)

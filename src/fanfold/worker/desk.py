@@ -96,8 +96,7 @@ class Desk:
 
     def alarm(self, delay_s: float, ring: Callable[[], None]) -> Alarm:
         """Ring after a while."""
-        clock = self._engine.clock
-        return clock.call_at(clock.now_ms() + round(delay_s * 1000), ring)
+        return self._engine.clock.call_after(round(delay_s * 1000), ring)
 
     def resting(self) -> None:
         """Take note, in the thread of a body, that it is about to wait."""

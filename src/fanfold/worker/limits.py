@@ -29,13 +29,13 @@ class TimeLimit:
     def go(self) -> None:
         """Let time count."""
         if self._since is None:
-            self._since = self._clock.now_ms()
-            self._alarm = self._clock.call_at(self._since + max(self._left_ms, 0), self._ring)
+            self._since = self._clock.steady_ms()
+            self._alarm = self._clock.call_after(self._left_ms, self._ring)
 
     def pause(self) -> None:
         """Let no time count."""
         if self._since is not None:
-            self._left_ms -= self._clock.now_ms() - self._since
+            self._left_ms -= self._clock.steady_ms() - self._since
             self._since = None
         if self._alarm is not None:
             self._alarm.cancel()

@@ -196,7 +196,7 @@ class Worker:
             if not over.done():
                 over.set_result(None)
 
-        alarm = self._engine.clock.call_at(self._engine.clock.now_ms() + round(grace_s * 1000), ring)
+        alarm = self._engine.clock.call_after(round(grace_s * 1000), ring)
         try:
             while self.slots.taken and not over.done():
                 await asyncio.wait({over}, timeout=0.02)
