@@ -10,6 +10,7 @@ import apsw
 
 from fanfold.model import lifecycle
 from fanfold.store.sqlite import SqliteDatabase
+from fanfold.worker.members import WINDOW
 from tests.simulation.invariants import broken
 from tests.store.invariants import violations as broken_in_store
 
@@ -71,7 +72,7 @@ def read(database: SqliteDatabase) -> Remains:
     runs = {row["id"]: row for row in rows(connection, "runs")}
     owners = {row["owner"] for row in runs.values() if row["owner"] is not None}
     # One engine at a time: whatever is held, is held by the one that died.
-    violations = broken(connection, max(owners, default=0))
+    violations = broken(connection, max(owners, default=0), WINDOW)
     violations += [f"invariant {name}: run {id}" for name, id in broken_in_store(connection)]
     (meta,) = rows(connection, "meta")
     if runs and max(runs) >= meta["next_id"]:
