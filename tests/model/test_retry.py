@@ -1,17 +1,30 @@
 """When an attempt is followed by another, and after how long: a pure function of the policy, the attempt and chance."""
 
 import json
+import sys
 from datetime import timedelta
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanfold.errors import GiveUp, InvalidInput, NotAllowed, NotInRun, PayloadTooLarge, UnknownTask
-from fanfold.model.retry import ONCE, Retry, kind_name, kinds_of
+from fanfold.errors import (
+    GiveUp,
+    InvalidInput,
+    KeyConflict,
+    NotAllowed,
+    NotFound,
+    NotInRun,
+    PayloadTooLarge,
+    UnknownTask,
+)
+from fanfold.model.duration import MAX_DELAY_S
+from fanfold.model.retry import ONCE, Retry, asked_delay_ms, kind_name, kinds_of
 
-NEVER = (GiveUp, InvalidInput, NotAllowed, NotInRun, PayloadTooLarge, UnknownTask)
+NEVER = (GiveUp, InvalidInput, KeyConflict, NotAllowed, NotFound, NotInRun, PayloadTooLarge, UnknownTask)
 
 
 class Remote(Exception):
@@ -107,6 +120,35 @@ def test_a_class_is_known_by_its_module_and_its_qualified_name():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "spec", "file", "known"),
+    [
+        ("__main__", None, "/srv/shop.py", "shop"),  # python shop.py
+        ("__mp_main__", "__mp_main__", "/srv/shop.py", "shop"),  # the same in a process of the pool
+        ("__main__", None, "/srv/shop", "shop"),
+        ("__main__", "shop.orders", "/srv/shop/orders.py", "shop.orders"),  # python -m shop.orders
+        ("__main__", "shop.__main__", "/srv/shop/__main__.py", "shop.__main__"),  # python -m shop
+        ("__main__", "__main__", "/srv/shop/__main__.py", "__main__"),  # python shop/
+        ("__json__", "__json__", "/srv/json.py", "json"),  # fanfold run json.py
+        ("__main__", None, None, "__main__"),  # typed in
+        ("shop.orders", "shop.orders", "/srv/shop/orders.py", "shop.orders"),
+    ],
+)
+def test_a_class_of_the_program_is_known_by_what_its_module_is_called_when_it_is_imported(
+    name: str, spec: str | None, file: str | None, known: str, monkeypatch: pytest.MonkeyPatch
+):
+    module = ModuleType(name)
+    module.__spec__ = None if spec is None else ModuleSpec(spec, None)
+    if file is not None:
+        module.__file__ = file
+    monkeypatch.setitem(sys.modules, name, module)
+    own = type("OutOfStock", (Exception,), {"__module__": name})
+    assert kind_name(own) == f"{known}.OutOfStock"
+    for policy in (Retry(retry_on=(own,)), Retry(retry_on=f"{name}.OutOfStock"), Retry(retry_on=f"{known}.OutOfStock")):
+        assert policy.to_record()["retry_on"] == [f"{known}.OutOfStock"]
+        assert policy.wants(1, kinds_of(own()))
+
+
 @given(POLICIES, ATTEMPTS, ERRORS, CHANCES)
 def test_a_policy_that_was_stored_decides_as_before(policy: Retry, attempt: int, kind, chance: float):
     again = Retry(**json.loads(json.dumps(policy.to_record())))
@@ -146,7 +188,7 @@ def test_a_policy_without_a_delay_has_none_after_any_attempt(policy: Retry, atte
 
 @given(st.integers(0, 10**6), st.integers(1, 20))
 def test_the_delay_after_the_nth_attempt_is_what_is_documented(delay_ms: int, attempt: int):
-    policy = Retry(delay=timedelta(milliseconds=delay_ms), backoff=2, max_delay=1e12, jitter=0)
+    policy = Retry(delay=timedelta(milliseconds=delay_ms), backoff=2, max_delay=MAX_DELAY_S, jitter=0)
     assert policy.delay_ms(attempt, 1) == delay_ms * 2 ** (attempt - 1)
 
 
@@ -161,6 +203,17 @@ def test_a_delay_is_the_most_after_more_attempts_than_a_float_can_count(attempt:
     assert Retry(delay=0.5, max_delay=30, jitter=0).delay_ms(attempt, 0) == 30_000
 
 
+@pytest.mark.parametrize(
+    ("delay", "delay_ms"),
+    [
+        (2.5, 2_500), (timedelta(minutes=1), 60_000), (0, 0), (-5, 0), (-float("inf"), 0), (timedelta(days=-1), 0),
+        (MAX_DELAY_S, round(MAX_DELAY_S * 1000)),
+    ],
+)  # fmt: skip
+def test_a_delay_that_a_body_asks_for_is_taken_as_it_is_and_never_negative(delay: Any, delay_ms: int):
+    assert asked_delay_ms(delay) == delay_ms
+
+
 # What makes no sense -------------------------------------------------------------------------------------------------
 
 NAN, INFINITE = float("nan"), float("inf")
@@ -170,8 +223,8 @@ NAN, INFINITE = float("nan"), float("inf")
     ("name", "values"),
     [
         ("max_attempts", [0, -1, 1.5, True, None, "3", NAN, INFINITE]),
-        ("delay", [-1, -0.001, timedelta(seconds=-1), True, None, "1", NAN, INFINITE]),
-        ("max_delay", [-1, timedelta(days=-1), False, None, NAN, INFINITE]),
+        ("delay", [-1, -0.001, timedelta(seconds=-1), True, None, "1", NAN, INFINITE, 1e100, MAX_DELAY_S + 1]),
+        ("max_delay", [-1, timedelta(days=-1), False, None, NAN, INFINITE, 1e200, timedelta.max]),
         ("backoff", [0, 0.99, -2, True, None, "2", NAN, INFINITE]),
         ("jitter", [-0.1, 1.1, True, None, NAN, INFINITE]),
         ("retry_on", [None, 5, (5,), (OSError, None), int, (OSError(),), object]),
@@ -188,6 +241,12 @@ def test_a_setting_that_makes_no_sense_is_refused_by_its_name(name: str, values:
 def test_a_duration_beyond_all_floats_is_refused_by_its_name(name: str):
     with pytest.raises(InvalidInput, match=rf"Retry\({name}=\)"):
         Retry(**{name: 10**400})
+
+
+@pytest.mark.parametrize("delay", [INFINITE, NAN, 1e30, 10**400, MAX_DELAY_S + 1, timedelta.max, "5", None, True])
+def test_a_delay_that_a_body_cannot_ask_for_is_refused(delay: Any):
+    with pytest.raises(InvalidInput, match=r"RetryAfter\(delay\)"):
+        asked_delay_ms(delay)
 
 
 @given(POLICIES)

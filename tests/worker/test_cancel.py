@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fanfold import App, TaskCancelled, current, sleep
+from fanfold import App, Retry, TaskCancelled, current, sleep
 from fanfold.model import lifecycle
 from fanfold.testing import TestApp
 from tests.engine.desk import on_a_loop
@@ -165,3 +165,40 @@ async def test_after_a_roots_cancel_is_recorded_nothing_of_its_tree_starts_that_
         with pytest.raises(TaskCancelled):
             await run.result()
     assert len(started) == until_then < 10_000
+
+
+@pytest.mark.parametrize("where", ["loop", "thread"])
+@on_a_loop
+async def test_a_task_that_raises_something_else_within_its_grace_is_cancelled_and_the_error_is_kept(
+    where: str, caplog: pytest.LogCaptureFixture
+):
+    app = App("grace", default_retry=Retry(delay=0))
+
+    @app.task
+    async def child() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    @app.task
+    async def on_loop() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            raise ValueError("cannot be tidied") from None
+
+    @app.task
+    def in_thread() -> None:
+        try:
+            child().result()
+        except asyncio.CancelledError:
+            raise ValueError("cannot be tidied") from None
+
+    async with TestApp(app) as test:
+        run = await test.start(on_loop if where == "loop" else in_thread)
+        await test.settle()
+        await ask(test, run.id)
+        with pytest.raises(TaskCancelled, match="ValueError: cannot be tidied") as cancelled:
+            await test.result(run)
+        assert (await run.status()).state == lifecycle.CANCELLED
+    assert "cannot be tidied" in cancelled.value.traceback
+    assert (cancelled.value.caused_by(ValueError), cancelled.value.attempts) == (True, 1)
+    assert f"(run {run.id}) was cancelled, and raised ValueError: cannot be tidied" in caplog.text

@@ -1,18 +1,22 @@
 """Failed attempts are tried again as the policy has it, and each is recorded; what makes no sense is not repeated."""
 
+import asyncio
 import logging
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from fanfold import App, GiveUp, InvalidInput, Retry, RetryAfter, TaskFailed, current
+from fanfold import App, GiveUp, InvalidInput, KeyConflict, NotFound, Retry, RetryAfter, TaskFailed, current
 from fanfold.model import lifecycle
 from fanfold.model.codec import decode_text
 from fanfold.testing import TestApp
+from fanfold.worker.executors.process_body import failure_of
 from tests.engine.desk import on_a_loop
 
 QUICK = Retry(max_attempts=3, delay=1, jitter=0)
+LIMIT_S = 20
 
 
 class Flaky:
@@ -41,7 +45,7 @@ async def outcome(flaky: Flaky, retry: Retry | None, *, is_async: bool = True) -
     def in_thread() -> int:
         return flaky()
 
-    async with TestApp(app) as test:
+    async with TestApp(app) as test, asyncio.timeout(LIMIT_S):
         try:
             return await test.run(on_loop if is_async else in_thread)
         except TaskFailed as failed:
@@ -77,6 +81,8 @@ async def test_without_a_policy_there_is_one_attempt():
         (ConnectionError("given up on"), Retry(delay=0, retry_on=(OSError,), give_up_on=(ConnectionError,)), 1),
         (GiveUp("it is of no use"), Retry(delay=0), 1),
         (InvalidInput("a wrong argument"), Retry(delay=0), 1),
+        (KeyConflict("the key is taken", 1), Retry(delay=0), 1),
+        (NotFound("there is no such run"), Retry(delay=0), 1),
         (SystemExit(3), Retry(delay=0), 1),
         (SystemExit(3), Retry(delay=0, retry_on=(SystemExit,)), 2),
         (OSError("one alone, without a tuple"), Retry(delay=0, retry_on=cast("Any", OSError)), 2),
@@ -140,6 +146,71 @@ async def test_a_body_may_say_itself_when_it_wants_to_be_tried_again():
     assert starts[1] - starts[0] >= 300_000
 
 
+class Vague(RetryAfter):
+    """Asks for a delay that it cannot name."""
+
+    def __init__(self) -> None: ...
+
+    @property
+    def delay(self) -> float:
+        raise LookupError("no delay was set")
+
+    @delay.setter
+    def delay(self, delay: float) -> None: ...
+
+
+@pytest.mark.parametrize("where", ["loop", "thread"])
+@pytest.mark.parametrize(
+    ("error", "error_type", "message"),
+    [
+        (RetryAfter(float("inf")), "InvalidInput", "at most 3155760000 s, a hundred years, not inf"),
+        (RetryAfter(1e30), "InvalidInput", "at most 3155760000 s, a hundred years, not 1e+30"),
+        (RetryAfter(float("nan")), "InvalidInput", "must be seconds or a timedelta, not nan"),
+        (RetryAfter(cast("Any", "soon")), "InvalidInput", "must be seconds or a timedelta, not 'soon'"),
+        (Vague(), "LookupError", "no delay was set"),
+    ],
+    ids=["infinite", "too long", "not a number", "text", "raises"],
+)
+@on_a_loop
+async def test_a_body_that_asks_for_a_delay_that_is_none_fails_for_good_and_its_run_ends(
+    error: RetryAfter, error_type: str, message: str, where: str
+):
+    flaky = Flaky(error)
+    failed = await outcome(flaky, QUICK, is_async=where == "loop")
+    assert (failed.error_type, failed.attempts, flaky.attempts) == (error_type, 1, [1])
+    assert message in failed.message
+    assert "raise self.errors.pop(0)" in failed.traceback  # where the body asked for it
+
+
+@pytest.mark.parametrize("delay_s", [float("inf"), 1e30])
+def test_a_process_reports_a_delay_that_is_none_as_what_is_wrong(delay_s: float):
+    failure = failure_of(RetryAfter(delay_s), 1)
+    assert failure.kinds[0] == "fanfold.errors.InvalidInput"
+    assert "at most 3155760000 s" in decode_text(failure.text)["message"]
+    assert failure.retry_after_ms is None
+
+
+@on_a_loop
+async def test_a_result_that_wants_to_leave_when_it_is_stored_fails_its_run():
+    app = App("retries")
+
+    class Leaving:
+        @property
+        def __class__(self) -> Any:
+            raise SystemExit(3)
+
+        @__class__.setter
+        def __class__(self, kind: Any) -> None: ...
+
+    @app.task
+    async def leaves() -> object:
+        return Leaving()
+
+    async with TestApp(app) as test:
+        with pytest.raises(TaskFailed, match="SystemExit: 3"):
+            await test.run(leaves)
+
+
 @on_a_loop
 async def test_a_call_may_have_a_policy_of_its_own_and_keeps_it_over_a_crash():
     app = App("retries", default_retry=Retry(max_attempts=1))
@@ -189,6 +260,29 @@ async def test_each_failed_attempt_is_logged_at_once(caplog: pytest.LogCaptureFi
         "on_loop (run 1) failed: attempt 2 of 3: OSError: no luck; the next one in 2.0 s",
         "on_loop (run 1) failed: attempt 3 of 3: OSError: no luck",
     ]
+
+
+@pytest.mark.parametrize("text", ["cut \udc80 off", "nul \0", "\ud83d" * 600, "\0" * 600, "é" * 5_000])
+@on_a_loop
+async def test_what_is_logged_of_a_failure_can_be_written_by_every_handler(
+    text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.WARNING, "fanfold")
+    lost: list[logging.LogRecord] = []
+    handler = logging.FileHandler(tmp_path / "log", encoding="utf-8")
+    handler.handleError = lost.append
+    logging.getLogger("fanfold").addHandler(handler)
+    try:
+        await outcome(Flaky(*[ValueError(text)] * 2), Retry(max_attempts=2, delay=0))
+    finally:
+        logging.getLogger("fanfold").removeHandler(handler)
+        handler.close()
+    lines = (tmp_path / "log").read_bytes().decode().splitlines()
+    assert [line.partition(" of 2: ValueError: ")[0] for line in lines] == [
+        f"on_loop (run 1) failed: attempt {attempt}" for attempt in (1, 2)
+    ]
+    assert not lost
+    assert not any("\0" in line or len(line) > 5_000 for line in lines)
 
 
 @on_a_loop

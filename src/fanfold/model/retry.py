@@ -1,24 +1,51 @@
 """When a failed attempt is tried again, and after how long. Pure: randomness is handed in.
 
 Exceptions are matched by the qualified names of their classes and of those above them, so that a policy can be stored
-with a run, and an attempt in another process needs to report names only.
+with a run, and an attempt in another process needs to report names only. A module that is the program goes by the name
+that it has when it is imported, so that a class is the same one wherever the policy is stored and looked at.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
-from fanfold.errors import GiveUp, InvalidInput, NotAllowed, NotInRun, PayloadTooLarge, UnknownTask
-from fanfold.model.duration import Duration, seconds
+from fanfold.errors import (
+    GiveUp,
+    InvalidInput,
+    KeyConflict,
+    NotAllowed,
+    NotFound,
+    NotInRun,
+    PayloadTooLarge,
+    UnknownTask,
+)
+from fanfold.model.duration import MAX_DELAY_S, Duration, seconds
 
 Kinds = tuple[type[BaseException] | str, ...]
 
 
 def kind_name(kind: type[BaseException]) -> str:
     """Return the name that a class is matched by."""
-    return f"{kind.__module__}.{kind.__qualname__}"
+    return f"{_module_name(str(kind.__module__))}.{kind.__qualname__}"
+
+
+def _module_name(name: str) -> str:
+    """Return what a module is called when it is imported: `__main__` and its stand-ins by their file."""
+    if not _is_made_up(name):
+        return name
+    module = sys.modules.get(name)
+    spec, file = getattr(module, "__spec__", None), getattr(module, "__file__", None)
+    if spec is not None and not _is_made_up(spec.name):
+        return spec.name  # of `python -m package.module`
+    return name if file is None else Path(file).stem
+
+
+def _is_made_up(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
 
 
 def kinds_of(error: BaseException) -> list[str]:
@@ -28,8 +55,12 @@ def kinds_of(error: BaseException) -> list[str]:
 
 # The same would happen again: trying it again helps nobody.
 _NEVER = frozenset(
-    kind_name(kind) for kind in (GiveUp, InvalidInput, NotAllowed, NotInRun, PayloadTooLarge, UnknownTask)
+    kind_name(kind)
+    for kind in (GiveUp, InvalidInput, KeyConflict, NotAllowed, NotFound, NotInRun, PayloadTooLarge, UnknownTask)
 )
+
+
+_MOST = f"{MAX_DELAY_S:.0f} s, a hundred years"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +70,9 @@ class Retry:
     `max_attempts` counts the first one. Attempt n + 1 starts `delay` * `backoff` ** (n - 1) after the n-th failed, at
     most `max_delay`, moved by up to `jitter` (0.1: 10 %) either way. Durations are seconds or timedeltas. Tried again
     is what `retry_on` names and `give_up_on` does not, subclasses included; never `GiveUp`, nor what would happen
-    again: `InvalidInput`, `PayloadTooLarge`, `UnknownTask`, `NotAllowed`, a result that cannot be stored. A body that
-    raises `RetryAfter(delay)` sets the delay itself. A crash of the process is no failed attempt.
+    again: `InvalidInput`, `PayloadTooLarge`, `UnknownTask`, `NotAllowed`, `NotInRun`, `KeyConflict`, `NotFound`, a
+    result that cannot be stored. A body that raises `RetryAfter(delay)` sets the delay itself. A crash of the process
+    is no failed attempt.
 
     ```python
     from fanfold import App, Retry
@@ -64,8 +96,8 @@ class Retry:
     def __post_init__(self) -> None:
         """Refuse what makes no sense, by name."""
         for name in ("delay", "max_delay"):
-            if not 0 <= seconds(getattr(self, name), f"Retry({name}=)") < float("inf"):
-                raise InvalidInput(f"Retry({name}=) is not negative and not infinite, not {getattr(self, name)!r}")
+            if not 0 <= seconds(getattr(self, name), f"Retry({name}=)") <= MAX_DELAY_S:
+                raise InvalidInput(f"Retry({name}=) is between 0 and {_MOST}, not {getattr(self, name)!r}")
         most = _number(self.max_attempts, "max_attempts")
         if most < 1 or most % 1:
             raise InvalidInput(f"Retry(max_attempts=) is a whole number from 1 on, not {self.max_attempts!r}")
@@ -109,8 +141,19 @@ class Retry:
         }
 
 
+def asked_delay_ms(delay: object) -> int:
+    """Return the delay of a RetryAfter; InvalidInput for what is none, or would be longer than anybody waits."""
+    delay_s = seconds(delay, "RetryAfter(delay)")
+    if delay_s > MAX_DELAY_S:
+        raise InvalidInput(f"RetryAfter(delay) is at most {_MOST}, not {delay!r}")
+    return round(max(delay_s, 0.0) * 1000)
+
+
 def _name(kind: type[BaseException] | str) -> str:
-    return kind if isinstance(kind, str) else kind_name(kind)
+    if not isinstance(kind, str):
+        return kind_name(kind)
+    module, dot, name = kind.partition(".")
+    return f"{_module_name(module)}.{name}" if dot else kind
 
 
 def _number(value: object, name: str) -> float:

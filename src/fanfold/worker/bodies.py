@@ -9,12 +9,11 @@ from functools import partial
 from typing import Any
 
 from fanfold.engine.engine import Engine
-from fanfold.errors import InvalidInput, RetryAfter
+from fanfold.errors import RetryAfter
 from fanfold.model import lifecycle
 from fanfold.model.commands import Batch, Existing, Outcome, Progressed, Release, Retried
-from fanfold.model.duration import seconds
 from fanfold.model.ids import place_random
-from fanfold.model.retry import kinds_of
+from fanfold.model.retry import asked_delay_ms, kinds_of
 from fanfold.model.run import MOST_CRASHES, Claimed, End, NewRun, quarantine_text
 from fanfold.store.at_work import AtWork
 from fanfold.worker.body import Body
@@ -25,7 +24,7 @@ from fanfold.worker.desk import Desk
 from fanfold.worker.executors.executors import Executors, Places
 from fanfold.worker.executors.loop import Interrupted
 from fanfold.worker.executors.processes import BodyFailed, Output, ProcessDied
-from fanfold.worker.failures import failure_text, text_of
+from fanfold.worker.failures import BROKEN, MAX_BRIEF, brief, failure_text
 from fanfold.worker.limits import TimedOut, TimeLimit
 from fanfold.worker.recall import Recall
 from fanfold.worker.task import Task
@@ -144,7 +143,7 @@ class Bodies:
         if error is None:
             try:
                 output = value.text if isinstance(value, Output) else body.task.signature.result.encode(value)[0]
-            except Exception as unstorable:  # noqa: BLE001 - what cannot be stored fails the run, never the worker
+            except BROKEN as unstorable:  # what cannot be stored fails the run, never the worker
                 error = unstorable
             else:
                 end = End(run.id, body.epoch, run.parent_id, lifecycle.COMPLETED, output)
@@ -164,37 +163,46 @@ class Bodies:
 
     def _fail(self, body: Body, error: BaseException) -> None:
         """Record a failed attempt: another one follows if the policy has it, else the run ends."""
-        run, commits = body.run, self._engine.commits
-        if body.is_cancelled and isinstance(error, asyncio.CancelledError):
-            cancelled = asyncio.CancelledError("the run was cancelled").with_traceback(error.__traceback__)
-            self._end(body, End(run.id, body.epoch, run.parent_id, lifecycle.CANCELLED, None, failure_text(cancelled)))
-            return
-        retry, attempt = body.retry, body.attempt
-        wants = attempt < retry.max_attempts if _asks_itself(error) else retry.wants(attempt, _kinds(error))
-        is_retried = wants and not body.is_cancelled
-        said = f"{run.name} (run {run.id}) failed: attempt {attempt} of {retry.max_attempts}: {_brief(error)}"
-        if not is_retried:
-            log.warning("%s", said)
-            error_text = _record(error, attempt)
-            self._end(body, End(run.id, body.epoch, run.parent_id, lifecycle.FAILED, None, error_text))
-            return
         try:
-            delay_ms = self._delay_ms(body, error)
-        except InvalidInput as odd:
-            self._fail(body, odd)
-            return
-        log.warning("%s; the next one in %.1f s", said, delay_ms / 1000)
-        commits.retry(Retried(run.id, body.epoch, delay_ms, _record(error, attempt)))
+            if body.is_cancelled and not isinstance(error, TimedOut):
+                self._cancelled(body, error)
+            else:
+                self._failed(body, error)
+        except Exception as odd:  # noqa: BLE001 - nobody else would ever end the run
+            odd.__context__ = odd.__context__ or error
+            self._end(body, lifecycle.FAILED, _record(odd, body.attempt))
+            log.warning("%s (run %s) failed: attempt %s: %s", body.run.name, body.run.id, body.attempt, _brief(odd))
 
-    def _end(self, body: Body, end: End) -> None:
-        commits = self._engine.commits
+    def _cancelled(self, body: Body, error: BaseException) -> None:
+        """End a run that was asked to: what its body raised instead of an end is kept, and not tried again."""
+        if isinstance(error, asyncio.CancelledError):
+            error = asyncio.CancelledError("the run was cancelled").with_traceback(error.__traceback__)
+        else:
+            log.warning("%s (run %s) was cancelled, and raised %s", body.run.name, body.run.id, _brief(error))
+        self._end(body, lifecycle.CANCELLED, _record(error, body.attempt))
+
+    def _failed(self, body: Body, error: BaseException) -> None:
+        run, retry, attempt = body.run, body.retry, body.attempt
+        said = f"{run.name} (run {run.id}) failed: attempt {attempt} of {retry.max_attempts}: {_brief(error)}"
+        wants = attempt < retry.max_attempts if _asks_itself(error) else retry.wants(attempt, _kinds(error))
+        if wants and not body.is_cancelled:
+            delay_ms = self._delay_ms(body, error)
+            log.warning("%s; the next one in %.1f s", said, delay_ms / 1000)
+            self._engine.commits.retry(Retried(run.id, body.epoch, delay_ms, _record(error, attempt)))
+        else:
+            log.warning("%s", said)
+            self._end(body, lifecycle.FAILED, _record(error, attempt))
+
+    def _end(self, body: Body, state: str, error: str) -> None:
+        """End a run that has no result."""
+        commits, end = self._engine.commits, End(body.run.id, body.epoch, body.run.parent_id, state, None, error)
         commits.end(end) if body.calls is None else commits.end_parent(end)
 
     def _delay_ms(self, body: Body, error: BaseException) -> int:
         if isinstance(error, BodyFailed) and error.retry_after_ms is not None:
             return error.retry_after_ms
         if isinstance(error, RetryAfter):
-            return max(round(seconds(error.delay, "RetryAfter(delay)") * 1000), 0)
+            return asked_delay_ms(error.delay)
         # The same in every process that may decide this; different for each run, so that they do not come in herds.
         chance = place_random(body.run.id, 0, f"retry {body.attempt}").uniform(-1, 1)
         return body.retry.delay_ms(body.attempt, chance)
@@ -220,7 +228,7 @@ class Bodies:
         else:
             is_dead = isinstance(error, ProcessDied)
             failed = quarantine_text(crashes, body.attempt) if is_dead else failure_text(error, body.attempt)
-            self._end(body, End(run.id, body.epoch, run.parent_id, lifecycle.FAILED, None, failed))
+            self._end(body, lifecycle.FAILED, failed)
 
     def _time_out(self, body: Body, timeout_ms: int) -> None:
         if body.is_over:
@@ -281,12 +289,11 @@ class Bodies:
 
     def reject(self, body: Body, error: Exception) -> None:
         """Fail the run on whose behalf the store refused something."""
-        run = body.run
         if not body.is_over:
             self._close(body)
             if body.is_started:
                 self._executors.of(body).disown(body)
-        self._end(body, End(run.id, body.epoch, run.parent_id, lifecycle.FAILED, None, failure_text(error)))
+        self._end(body, lifecycle.FAILED, failure_text(error))
 
     # What was committed ----------------------------------------------------------------------------------------------
 
@@ -356,4 +363,4 @@ def _record(error: BaseException, attempt: int) -> str:
 
 
 def _brief(error: BaseException) -> str:
-    return (str(error) if isinstance(error, BodyFailed) else f"{type(error).__name__}: {text_of(error)}")[:500]
+    return str(error)[:MAX_BRIEF] if isinstance(error, BodyFailed) else brief(error)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fanfold.errors import InvalidInput
 from fanfold.model.codec import decode_text
 from fanfold.model.retry import Retry
 from fanfold.model.run import Claimed, NewRun
@@ -71,7 +73,14 @@ class Body:
         """Call the function with the run's input; in a context of its own, so that nothing leaks to the next body."""
         set_current(self.context)
         args, kwargs = self.task.signature.decode(self.run.input or "{}")
-        return self.task.function(*args, **kwargs)
+        value = self.task.function(*args, **kwargs)
+        if not self.task.is_async and inspect.iscoroutine(value):
+            value.close()  # it was never begun, and nobody will
+            raise InvalidInput(
+                f"{self.task.name} is a plain function that returned a coroutine, as a decorator's does around an "
+                "`async def`: let the decorator's function be `async def`, and await the other in it"
+            )
+        return value
 
     def start(self) -> Any:
         """Step an async body for the first time; return what it waits for, StopIteration with its value if it ended."""

@@ -15,10 +15,11 @@ from fanfold.model.codec import decode_text, encode_text
 MAX_TRACEBACK = 64 << 10
 MAX_MESSAGE = 8 << 10
 MAX_NAME = 512
+MAX_BRIEF = 500
 MOST_LEAVES = 10  # of an ExceptionGroup, in the message
 _PACKAGE = str(Path(__file__).parent.parent)
 # What code that makes a text may raise and the record survives; Ctrl-C goes through.
-_BROKEN = (Exception, SystemExit, asyncio.CancelledError)
+BROKEN = (Exception, SystemExit, asyncio.CancelledError)
 
 
 def failure_text(error: BaseException, attempts: int = 1) -> str:
@@ -31,6 +32,11 @@ def failure_text(error: BaseException, attempts: int = 1) -> str:
         "traceback": _clean(_trace(error), MAX_TRACEBACK, "... shortened:\n"),
         "attempts": attempts,
     })  # fmt: skip
+
+
+def brief(error: BaseException) -> str:
+    """Return an exception's class and the beginning of its text, as every handler of a log can write them."""
+    return _clean(f"{_name(type(error))}: {text_of(error)}"[:MAX_BRIEF], MAX_MESSAGE)
 
 
 def _name(kind: type[BaseException]) -> str:
@@ -64,7 +70,7 @@ def _leaves(error: BaseException) -> list[BaseException]:
 def _within(error: BaseException) -> tuple[BaseException, ...]:
     try:
         return cast("BaseExceptionGroup[Any]", error).exceptions if isinstance(error, BaseExceptionGroup) else ()
-    except _BROKEN:  # a group that does not tell
+    except BROKEN:  # a group that does not tell
         return ()
 
 
@@ -72,7 +78,7 @@ def text_of(error: BaseException) -> str:
     """Return an exception's own text, or what kept it from having one."""
     try:
         return "".join(["", str(error)])  # a plain str, whatever class of text it was
-    except _BROKEN as broken:  # an exception whose text raises is recorded all the same
+    except BROKEN as broken:  # an exception whose text raises is recorded all the same
         return f"<the text of this {type(error).__name__} raised {type(broken).__name__}>"
 
 
@@ -82,14 +88,14 @@ def _trace(error: BaseException) -> str:
         frames = frames.tb_next  # how fanfold came to call the body helps nobody
     try:
         return "".join(traceback.format_exception(type(error), error, frames))
-    except _BROKEN:
+    except BROKEN:
         return f"{_frames(frames)}{type(error).__name__}: {text_of(error)}"
 
 
 def _frames(frames: TracebackType | None) -> str:
     try:
         return "Traceback (most recent call last):\n" + "".join(traceback.format_tb(frames))
-    except _BROKEN:
+    except BROKEN:
         return ""
 
 

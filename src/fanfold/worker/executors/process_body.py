@@ -11,8 +11,7 @@ from typing import Any, NamedTuple, cast
 
 from fanfold.errors import NotAllowed, RetryAfter, UnknownTask
 from fanfold.model.codec import Signature
-from fanfold.model.duration import seconds
-from fanfold.model.retry import kinds_of
+from fanfold.model.retry import asked_delay_ms, kinds_of
 from fanfold.model.run import Claimed, NewRun
 from fanfold.worker.context import Context, checked_progress
 from fanfold.worker.executors.pipe import Failure
@@ -88,7 +87,7 @@ def failure_of(error: BaseException, attempt: int) -> Failure:
     after_ms: int | None = None
     if isinstance(error, RetryAfter):
         try:
-            after_ms = max(round(seconds(error.delay, "RetryAfter(delay)") * 1000), 0)
+            after_ms = asked_delay_ms(error.delay)
         except Exception as odd:  # noqa: BLE001 - a delay that is none: that is what is wrong here
             error = odd
     return Failure(failure_text(error, attempt), kinds_of(error), after_ms)
