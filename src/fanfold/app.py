@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import inspect
 import os
 import threading
@@ -19,10 +18,10 @@ from fanfold.lifespan import Lifespan, checked_lifespan, lifespan_reference, wor
 from fanfold.main import Call, run_beside, run_to_end
 from fanfold.model.clock import SystemClock
 from fanfold.model.duration import Duration
-from fanfold.model.keys import shown, user_key
+from fanfold.model.keys import shown
 from fanfold.model.retry import Retry
 from fanfold.model.run import ROOT, RunStatus
-from fanfold.run import PAGE, EngineHere, Place, Run, Starts, checked_state, instant_ms, outside_workflows
+from fanfold.run import PAGE, EngineHere, Place, Run, checked_state, instant_ms, outside_workflows
 from fanfold.session import Exits, Session
 from fanfold.store.opening import DEFAULT_URL
 from fanfold.store.queries import NEWEST, Queries
@@ -88,7 +87,6 @@ class App:
         self._is_stopping = False
         self._stopped = threading.Event()
         self._block: contextlib.AbstractAsyncContextManager[Session] | None = None
-        self._starts = Starts()
         self._place = Place(self.engine_here, lambda: self.store)
         self._blocking = Blocking(self, Exits)
 
@@ -211,8 +209,9 @@ class App:
         """Start a durable root and return it as soon as it is recorded. Works where the app is at work.
 
         With `task.options(key=...)` the same key and input is the same run; another input raises KeyConflict. In a
-        task it starts a root of its own, which outlives the task; without a key it gets one from the task's run and
-        the number of such calls before it, so that a retried body finds what it started. NotAllowed in workflows.
+        task it starts a root of its own, which outlives the task; without a key it gets one from the task's run, what
+        is called with which input, and how many equal calls came before, so that a retried body finds what it started.
+        NotAllowed in workflows.
         """
         outside_workflows("app.start")
         chosen, call_options = self._own(task)
@@ -222,14 +221,14 @@ class App:
                 "app.start needs an app that is at work: use it inside `async with app`, or app.blocking.start in a "
                 "script; app.run does without"
             )
-        if is_in_run() and call_options.key is None:
-            call_options = copy.copy(call_options)
-            call_options.key = user_key(self._starts.next_key(current(), session.worker.holds))
+        context = current() if is_in_run() else None
 
-        async def start() -> int:
-            return await session.start(session.new_root(chosen, call_options, args, kwargs))
+        async def start() -> Run[R]:
+            options = call_options if context is None else context.root_options(chosen, call_options, args, kwargs)
+            id = await session.start(session.new_root(chosen, options, args, kwargs))
+            return Run(self._place, chosen, id, shown(options.key))
 
-        return Run(self._place, chosen, await here.on_its_loop(start()), shown(call_options.key))
+        return await here.on_its_loop(start())
 
     def _own(self, task: Callable[P, Handle[R]]) -> tuple[Task[P, R], CallOptions]:
         chosen, call_options = configured(task)

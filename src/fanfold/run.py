@@ -22,7 +22,7 @@ from fanfold.model.duration import Duration, seconds
 from fanfold.model.run import RunStatus
 from fanfold.store.opening import lock_holder, reading, store_path
 from fanfold.store.queries import Queries
-from fanfold.worker.context import Context, away
+from fanfold.worker.context import away
 from fanfold.worker.durable_loop import DurableLoop
 from fanfold.worker.failures import child_error
 from fanfold.worker.task import Task
@@ -33,7 +33,6 @@ T = TypeVar("T")
 PAGE = 100
 POLL_FIRST_S = 0.1
 POLL_MOST_S = 1.0
-MOST_COUNTS = 10_000
 LONG_AGO_S = 1e11
 
 log = logging.getLogger("fanfold")
@@ -134,22 +133,6 @@ class Place:
                 )
             )
         await here.on_its_loop(here.engine.cancel(id))
-
-
-class Starts:
-    """Keys for the roots that tasks start without one: a retried body, which calls again, finds what it started."""
-
-    def __init__(self) -> None:
-        self._counts: dict[int, tuple[Context, int]] = {}
-
-    def next_key(self, context: Context, is_held: Callable[[int], bool]) -> str:
-        """Return the key of the next start in this attempt; `is_held` tells of which runs counts must be kept."""
-        known, count = self._counts.get(context.id, (context, 0))
-        count = count + 1 if known is context else 1
-        if len(self._counts) >= MOST_COUNTS:
-            self._counts = {id: kept for id, kept in self._counts.items() if is_held(id)}
-        self._counts[context.id] = (context, count)
-        return f"{context.idempotency_key}:{count}"
 
 
 class Run(Generic[R]):

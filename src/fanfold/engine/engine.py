@@ -204,9 +204,13 @@ class Engine:
         if existing is None:
             return run.id
         if existing.digest != run.digest:
+            key = shown(run.key)
             raise KeyConflict(
-                f"key {shown(run.key)!r} of {run.name} is taken by run {existing.id}, which has another input; "
-                "use another key, or the same input",
+                f"an earlier attempt started run {existing.id} of {run.name} at this place, with another input; give "
+                "each start a key of its own"
+                if key is None
+                else f"key {key!r} of {run.name} is taken by run {existing.id}, which has another input; use another "
+                "key, or the same input",
                 existing.id,
             )
         return existing.id

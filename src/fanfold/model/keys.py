@@ -1,8 +1,8 @@
 """The keys by which a parent knows its children; each kind has a namespace of its own.
 
-`k:` keys that users give, `p:` places in a workflow's code, `c:` contents of a task's calls, `x:` requests to cancel. A
-later attempt of a task marks the namespace of the children that it starts: `k#2:`, `c#2:`; users' texts come after the
-colon, so nothing collides.
+`k:` keys that users give, `r:` roots that tasks start without one, `p:` places in a workflow's code, `c:` contents of a
+task's calls, `x:` requests to cancel. A later attempt of a task marks the namespace of the children that it starts:
+`k#2:`, `c#2:`; users' texts come after the colon, so nothing collides.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ CONTENT = "c"
 def user_key(text: str) -> str:
     """Return the stored form of a key that a user gave."""
     return f"{USER}:{text}"
+
+
+def start_key(text: str) -> str:
+    """Return the key of a root that a task starts without one: so that a retried body finds it."""
+    return f"r:{text}"
 
 
 def content_key(content: str, count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
@@ -113,6 +114,13 @@ class Context:
             "in a task gather the calls"
         )
 
+    def root_options(
+        self, task: Task[..., Any], options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> CallOptions:
+        """Return the options of a root that the calling code starts: it has a key."""
+        del options, args, kwargs
+        raise NotAllowed(f"run {self.id} ({self._run.name}) cannot start {task.name} here")
+
     def away(self) -> AbstractAsyncContextManager[None]:
         """Have no slot while a run is waited for that is no child."""
         return nullcontext()
@@ -140,12 +148,13 @@ class Home(Protocol):
 class TaskContext(Context):
     """`current()` inside a task's body."""
 
-    __slots__ = ("_epoch", "_home")
+    __slots__ = ("_epoch", "_home", "_roots")
 
     def __init__(self, run: NewRun | Claimed, epoch: int, created_at: int, store_id: str, home: Home) -> None:
         super().__init__(run, created_at, store_id)
         self._epoch = epoch
         self._home = home
+        self._roots: dict[str, int] = {}  # how many this attempt has started without a key, by their content
 
     @property
     def state(self) -> Any:
@@ -164,6 +173,21 @@ class TaskContext(Context):
         if calls is None:
             raise Evicted
         return calls.call(task, options, args, kwargs)
+
+    def root_options(
+        self, task: Task[..., Any], options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> CallOptions:
+        """Return the options of a root that the body starts: without a key it gets one, by which a retry finds it."""
+        if self._home.calls_of_run(self.id, self._epoch) is None:
+            raise Evicted
+        if options.key is not None:
+            return options
+        content = task.signature.encode_content(args, kwargs)[2]
+        number = self._roots.get(content, 0)
+        self._roots[content] = number + 1
+        keyed = copy.copy(options)
+        keyed.key = keys.start_key(f"{self.idempotency_key}:{content}:{number}")
+        return keyed
 
     def away(self) -> AbstractAsyncContextManager[None]:
         """Have no slot while a run is waited for that is no child."""
