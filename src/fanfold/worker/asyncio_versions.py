@@ -32,6 +32,11 @@ def frame_outside(depth: int) -> FrameType | None:
     return sys._getframe(depth + 1)  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - as above
 
 
+def left_cancellation(task: asyncio.Task[Any]) -> bool:
+    """Tell whether a cancellation was asked of a task that it has not seen; up to 3.12 `uncancel` does not undo one."""
+    return task.cancelling() > 0 or bool(cast("Any", task)._must_cancel)  # noqa: SLF001 - nothing else tells
+
+
 def is_for_wait_for(coroutine: Any) -> bool:
     """Tell whether `wait_for` makes this task; refuse `as_completed`, which makes its tasks in the order of a set.
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from fanfold.store.at_work import AtWork
+from fanfold.worker.asyncio_versions import left_cancellation
 from fanfold.worker.body import Begin, Body, Finish
 from fanfold.worker.slots import BodyQueue, Slots
 
@@ -143,7 +144,7 @@ class LoopExecutor:
                 finish(body, None, Interrupted())
                 raise error
             finish(body, value, error)
-            if me.cancelling():
+            if left_cancellation(me):
                 break
             done_in_turn += 1
             if done_in_turn >= BODIES_A_TURN:

@@ -56,7 +56,7 @@ class ThreadExecutor:
         self._in_threads: set[int] = set()  # runs whose bodies have a thread
         self._blocked: dict[int, Body] = {}  # bodies that wait for their children, by run
         self._stall: Alarm | None = None
-        self._zombies = 0  # bodies whose attempt is over and that still run
+        self._zombies: set[Body] = set()  # their attempts are over, and they still run
         self._is_stopped = False
 
     def __len__(self) -> int:
@@ -94,7 +94,7 @@ class ThreadExecutor:
             and not self._is_stopped
             and not self._going_on
             and self._busy < self._threads
-            and self._zombies < self._threads
+            and len(self._zombies) < self._threads
             and self._slots.is_free()
         )
 
@@ -153,12 +153,17 @@ class ThreadExecutor:
 
     def disown(self, body: Body) -> None:
         """Let a body whose attempt is over go on without a slot, as a zombie; its result is no longer recorded."""
-        self._zombies += 1
+        self._zombies.add(body)
         self._forget(body)
-        if self._zombies == self._threads:
+        log.warning(
+            "%s (run %s): its thread still runs, though attempt %s is over: threads cannot be stopped. What it returns "
+            "is not recorded", body.run.name, body.run.id, body.attempt,
+        )  # fmt: skip
+        if len(self._zombies) == self._threads:
+            runs = ", ".join(str(id) for id in sorted(zombie.run.id for zombie in self._zombies))
             log.error(
-                "%s bodies outlived their attempts and still run: threads cannot be stopped. "
-                "No other sync body starts until one of them ends", self._zombies,
+                "no plain body starts any more until a thread is free: all %s (App(threads=)) still run bodies whose "
+                "attempts are over, of these runs: %s", self._threads, runs,
             )  # fmt: skip
         if body.has_slot:
             body.has_slot = False
@@ -219,7 +224,7 @@ class ThreadExecutor:
         self._at_work.give(body.place)
         self._forget(body)
         if body.is_over:
-            self._zombies -= 1
+            self._zombies.discard(body)
         elif body.has_slot:
             body.has_slot = False
             self._busy -= 1
