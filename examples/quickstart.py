@@ -1,6 +1,4 @@
-"""A hundred durable children, joined by a plain `asyncio.gather`: `python quickstart.py`, and again after any crash."""
-
-import asyncio
+"""A hundred durable children, mapped and summed up: `python quickstart.py`, and again after any crash."""
 
 from fanfold import App
 
@@ -16,7 +14,7 @@ async def square(n: int) -> int:
 @app.workflow
 async def sum_of_squares(n: int) -> int:
     """Fan out, fold back."""
-    return sum(await asyncio.gather(*(square(i) for i in range(n))))
+    return sum(await square.map(range(n)))
 
 
 if __name__ == "__main__":

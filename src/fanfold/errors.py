@@ -100,6 +100,11 @@ class TaskTimedOut(TaskFailed):
 class TaskCancelled(TaskFailed):
     """A child run was cancelled by somebody else than the parent that waits for it."""
 
+    def __init__(self, name: str, run_id: int, error: dict[str, Any]) -> None:
+        super().__init__(name, run_id, error)
+        raised = "" if self.error_type == "CancelledError" else f", and raised {self.error_type}: {self.message}"
+        self.args = (f"{name} (run {run_id}) was cancelled{raised}",)
+
 
 class GroupFailed(ExceptionGroup[TaskFailed], FanfoldError):
     """Children that were started together failed: the exceptions are at most 100 of theirs, `.summary` counts all."""

@@ -190,17 +190,24 @@ def the_code_has_changed() -> None:
     asyncio.run(go_on())
 
 
-def a_thread_that_goes_on() -> None:
+async def a_thread_that_goes_on() -> None:
     hanging, open_ = App("hanging", store="sqlite://", threads=1), threading.Event()
 
     @hanging.task(timeout=0.1)
     def convert() -> None:
         open_.wait(30)
 
-    try:
-        hanging.run(convert)
-    finally:
-        open_.set()
+    @hanging.task
+    def starts_when_the_thread_is_free() -> None:
+        """Do nothing."""
+
+    async with hanging:
+        run = await hanging.start(convert)
+        try:
+            await run.result()
+        finally:
+            open_.set()
+            await (await hanging.start(starts_when_the_thread_is_free)).result()
 
 
 async def nobody_is_at_work() -> None:
@@ -275,7 +282,7 @@ MISHAPS: dict[str, Callable[[], Any]] = {
     "another file": a_file_of_something_else,
     "a body that gives up": lambda: app.run(charge, 250),
     "a body that asks for time": lambda: app.run(ask),
-    "a thread that goes on": a_thread_that_goes_on,
+    "a thread that goes on": in_a_loop(a_thread_that_goes_on),
     "nobody at work": in_a_loop(nobody_is_at_work),
     "a full disk": a_full_disk,
     "a lost lease": in_a_loop(a_lost_lease),

@@ -48,6 +48,10 @@ def typed(count: int, *points: Point, order: Order | None = None, name: str = "x
     return count
 
 
+def keyed(cells: dict[str, dict[int, list[Point]]], more: tuple[int, dict[str, int]] = (0, {})) -> int:
+    return len(cells)
+
+
 def untyped(value, other=None):
     return value
 
@@ -58,6 +62,14 @@ BAD: list[tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = [
     (typed, (1, Point("x")), {}, "InvalidInput", r"argument `points`: .* - at `\$\.points\[0\]\.x`"),
     (typed, (1,), {"order": {"number": "x"}}, "InvalidInput", r"argument `order`: Order: `number`: .* valid integer"),
     (typed, (1,), {"name": b"x"}, "InvalidInput", r"argument `name`: b'x' would come back as 'eA=='"),
+    (typed, (1,), {"a": 1.0, "b c": "x", "d": "y"}, "InvalidInput",
+     r"argument `ratios`: Expected `float`, got `str` - at `\$\.ratios\['b c'\]`"),
+    (keyed, ({"a": {1: []}, "b": {2: [Point(1)], 3: [Point(1), Point("x")]}},), {}, "InvalidInput",
+     r"argument `cells`: Expected `int`, got `str` - at `\$\.cells\['b'\]\['3'\]\[1\]\.x`"),
+    (keyed, ({"a": {1: []}, "b": {"two": []}},), {}, "InvalidInput",
+     r"argument `cells`: Expected `int`, got `str` - at the key 'two' of `\$\.cells\['b'\]`"),
+    (keyed, ({}, (1, {str(n): n for n in range(9_999)} | {"last": None})), {}, "InvalidInput",
+     r"argument `more`: Expected `int`, got `null` - at `\$\.more\[1\]\['last'\]`"),
     (typed, (), {}, "InvalidInput", r"missing a required argument: 'count'"),
     (typed, (1,), {"count": 2}, "InvalidInput", r"multiple values for argument 'count'"),
     (untyped, (), {}, "InvalidInput", r"Missing required argument 'value'"),
@@ -68,7 +80,8 @@ BAD: list[tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = [
     (typed, (1,), {"order": Order(number=1, ratio=NAN)}, "InvalidInput", r"at `\$\.order\.ratio`; JSON has neither"),
     (untyped, ({"a": [1, NAN]},), {}, "InvalidInput", r"nan .* - at `\$\.value\['a'\]\[1\]`"),
     (untyped, (cycle(),), {}, "InvalidInput", r"\$\.value\[0\] contains itself"),
-    (untyped, (nested(129),), {}, "InvalidInput", r"the input of untyped is nested more than 128 deep"),
+    (untyped, (nested(129),), {}, "InvalidInput", r"^the input of untyped is nested .* deep; .* - at `\$\.value\[0\]"),
+    (untyped, (0, {"b": [1, nested(127)], "a": 1}), {}, "InvalidInput", r"deep; .* - at `\$\.other\['b'\]\[1\]\["),
     (untyped, (nested(30_000),), {}, "InvalidInput", r"nested more than 128 deep"),
     (untyped, ([1, Strange()],), {}, "InvalidInput", r"- at `\$\.value\[1\]`: Strange cannot be stored"),
     (untyped, (["\ud800"],), {}, "InvalidInput", r"'\\ud800' - at `\$\.value\[0\]`: half of a surrogate pair"),

@@ -17,7 +17,7 @@ import msgspec
 
 from fanfold.errors import FanfoldError, InvalidInput, PayloadTooLarge
 from fanfold.model.canonical import canonical_bytes, content_key, digest, ordered_bytes
-from fanfold.model.differences import MAX_JSON_DEPTH, difference, fault, not_finite, same, told
+from fanfold.model.differences import MAX_JSON_DEPTH, difference, fault, not_finite, same, told, too_deep, with_keys
 from fanfold.model.shapes import RESOLVE, Shape, decode_hook, encode_hook
 
 SMALL = 2 * MAX_JSON_DEPTH  # bytes: what is shorter cannot be nested too deep
@@ -51,8 +51,8 @@ class Bounds:
         # What is shorter needs no look.
         self.unchecked = max_bytes if max_depth is None else min(SMALL, max_bytes)
 
-    def check(self, data: bytes) -> None:
-        """Raise PayloadTooLarge for a text that is too long, InvalidInput for one that is nested too deep."""
+    def check(self, data: bytes, value: Any) -> None:
+        """Raise PayloadTooLarge if the text of `value` is too long, InvalidInput if it is nested too deep."""
         if len(data) > self._max_bytes:
             raise PayloadTooLarge(
                 f"{self._what} takes {len(data):,} bytes, the limit is {self._max_bytes:,} (App(max_payload=)). "
@@ -65,7 +65,10 @@ class Bounds:
         for _ in range(most):  # each round takes away the innermost level
             brackets = brackets.replace(b"[]", b"")
         if brackets:
-            raise InvalidInput(f"{self._what} is nested more than {MAX_JSON_DEPTH} deep; flatten it, or pass a path")
+            where = too_deep(value, most)
+            at = "" if where is None else f" - at `{where[:80]}...`"
+            advice = "flatten it, or pass a path"
+            raise InvalidInput(f"{self._what} is nested more than {MAX_JSON_DEPTH} deep; {advice}{at}")
 
 
 class ValueCodec:
@@ -88,14 +91,15 @@ class ValueCodec:
         try:
             data = _encode(value)
             if len(data) > self._unchecked:
-                self._bounds.check(data)
+                self._bounds.check(data, value)
             decoded = self._decoder.decode(data)
             if (self._is_loose or decoded != value) and not same(decoded, value):
                 refuse_difference(value, decoded, self._what, is_strict=self._is_loose)
         except FanfoldError:
             raise
         except Exception as error:  # noqa: BLE001 - validators, serializers and comparisons are user code
-            raise InvalidInput(f"{self._what}: {reason(value, error)}") from None
+            told_of = with_keys(error, value, _encode, self._decoder.decode)
+            raise InvalidInput(f"{self._what}: {reason(value, told_of)}") from None
         return data.decode(), decoded
 
     def decode(self, text: str) -> Any:
@@ -171,7 +175,7 @@ class Signature:
         try:
             data = _encode(bound)
             if len(data) > self._unchecked:
-                self._bounds.check(data)
+                self._bounds.check(data, bound)
             decoded = self._decoder.decode(data)
             is_equal = decoded == bound
             if self._loose or not is_equal:
@@ -180,7 +184,8 @@ class Signature:
         except FanfoldError:
             raise
         except Exception as error:  # noqa: BLE001 - validators, serializers and comparisons are user code
-            raise InvalidInput(f"{self._name}: {self._locate(bound, error)}") from None
+            told_of = with_keys(error, bound, _encode, self._decoder.decode)
+            raise InvalidInput(f"{self._name}: {self._locate(bound, told_of)}") from None
         return data.decode(), digest(self._name_bytes, canonical)
 
     def encode_content(self, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> tuple[str, int, str]:

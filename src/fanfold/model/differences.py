@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 import reprlib
 import typing
 from collections.abc import Callable, Iterator
@@ -22,6 +23,10 @@ MAX_JSON_DEPTH = 128
 # What JSON itself can say: it stands for what the annotation reads from it, `[1, 2]` for a set of numbers.
 _NATIVE = (str, int, float, bool, type(None))
 _LOST = object()
+# A path as msgspec writes it, at the end of what it says.
+_PATH = re.compile(r"at (?P<key>`key` in )?`(?P<path>\$[^`]*)`\Z")
+_STEP = re.compile(r"\[\.\.\.\]|\[\d+\]|\.[^.\[]+")
+_ANY_KEY = "[...]"
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 120
@@ -243,6 +248,78 @@ def _parts(value: Any, path: str) -> Iterator[tuple[Any, str]]:
         yield from ((item, f"{path}[{index}]") for index, item in enumerate(typing.cast("list[Any]", value)))
     elif isinstance(value, set | frozenset):
         yield from ((item, f"{path}[...]") for item in typing.cast("set[Any]", value))
+
+
+def too_deep(value: Any, most: int, path: str = "$") -> str | None:
+    """Return where in `value` something is nested more than `most` deep, or None."""
+    left = [(value, path, 0)]
+    while left:
+        part, where, above = left.pop()
+        if above >= most and (
+            isinstance(part, dict | list | tuple | set | frozenset) or shapes.fields(part) is not None
+        ):
+            return where
+        left.extend((inner, at, above + 1) for inner, at in _parts(part, where))
+    return None
+
+
+def with_keys(
+    error: Exception, value: Any, encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]
+) -> Exception:
+    """Return what decoding a value's text said, with the keys of dicts in its path in place of `[...]`."""
+    found = _PATH.search(str(error)) if isinstance(error, msgspec.ValidationError) else None
+    if found is None or not (found["key"] or _ANY_KEY in found["path"]):
+        return error
+    steps = _STEP.findall(found["path"]) + [_ANY_KEY] * bool(found["key"])
+    try:
+        named = _named(steps, msgspec.json.decode(encode(value)), str(error), decode)
+    except Exception:  # noqa: BLE001 - a validator's own words may look like a path
+        return error
+    at = f"the key {named[-1][1:-1]} of `${''.join(named[:-1])}`" if found["key"] else f"`${''.join(named)}`"
+    return msgspec.ValidationError(f"{str(error)[: found.start()]}at {at}")
+
+
+def _named(steps: list[str], plain: Any, text: str, decode: Callable[[bytes], Any]) -> list[str]:
+    """Return the steps of a path with the keys in place of `[...]`; LookupError if decoding says another text."""
+    tree: list[Any] = [plain]  # so that whatever is looked at stands in something
+    within: Any = tree
+    place: Any = 0
+    named: list[str] = []
+    for step in steps:
+        within = within[place]
+        if step == _ANY_KEY:
+            place = _key_of_fault(within, text, lambda: decode(shapes.plain.encode(tree[0])))
+        else:
+            place = int(step[1:-1]) if step.startswith("[") else step[1:]
+        named.append(f"[{shown(place)}]" if step == _ANY_KEY else step)
+    return named
+
+
+def _key_of_fault(items: dict[str, Any], text: str, decode: Callable[[], Any]) -> str:
+    """Return the first key of `items` at which decoding what holds them says `text`; only that one is left in it."""
+    pairs = list(items.items())
+    fewest, most = 0, len(pairs)  # so many of the first items are without fault, and so many are not
+    while most - fewest > 1:
+        middle = (fewest + most) // 2
+        items.clear()
+        items.update(pairs[:middle])
+        if _says(decode, text):
+            most = middle
+        else:
+            fewest = middle
+    items.clear()
+    items.update(pairs[fewest:most])
+    if not _says(decode, text):
+        raise LookupError(text)
+    return pairs[fewest][0]
+
+
+def _says(decode: Callable[[], Any], text: str) -> bool:
+    try:
+        decode()
+    except Exception as error:  # noqa: BLE001 - as above
+        return str(error) == text
+    return False
 
 
 def not_finite(value: Any, path: str = "$") -> str | None:

@@ -42,16 +42,19 @@ class Queries:
         return self._status(rows[0], await self.counts(id))
 
     async def counts(self, id: int) -> ChildCounts:
-        """Return a parent's counters, with a group's members in place of the group; zeroes without children."""
+        """Return how a parent's children stand as people count them: zeroes without any.
+
+        A group's members count in place of the group; timers, events and other rows of the engine's own do not.
+        """
         rows = await self._tx.rows("read_counts", id=id)
         if not rows:
             return ChildCounts()
         *counted, running = rows[0]
-        (row,) = await self._tx.rows("read_group_counts", id=id)
-        groups, members = row[:4], row[4:]
+        (row,) = await self._tx.rows("read_aside_counts", id=id)
+        aside, members = row[:4], row[4:]
         spawned, open_, failed, cancelled = (
-            count - of_groups + of_members
-            for count, of_groups, of_members in zip(counted, groups, members, strict=True)
+            count - not_counted + of_members
+            for count, not_counted, of_members in zip(counted, aside, members, strict=True)
         )
         return ChildCounts(spawned, open_, running, spawned - open_ - failed - cancelled, failed, cancelled)
 

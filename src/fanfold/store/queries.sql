@@ -71,18 +71,20 @@ SELECT {rows: id, key, name, kind, state, parent_id, root_id, attempt, version, 
 -- The counters of a parent; how many run is counted on the small index of what is held (the plus keeps it to that).
 SELECT {rows: spawned, open, failed, cancelled,
   (SELECT count(*) FROM runs r WHERE {from:complete r} AND r.owner > 0 AND (+r.parent_id = :id OR +r.parent_id IN (
-    SELECT g.id FROM runs g WHERE g.parent_id = :id AND g.kind = 'group')))} FROM parents WHERE id = :id
+    SELECT g.id FROM runs g WHERE g.parent_id = :id AND g.kind <> 'task' AND g.kind <> 'workflow')))} FROM parents WHERE id = :id
 
--- name: read_group_counts
--- A parent's groups, and the counters of their members: people are shown these in place of the groups.
-SELECT {rows: groups, open_groups, failed_groups, cancelled_groups, spawned, open, failed, cancelled} FROM (
-  SELECT count(*) AS groups,
-    coalesce(sum(CASE WHEN g.finished_at IS NULL THEN 1 ELSE 0 END), 0) AS open_groups,
-    coalesce(sum(CASE WHEN g.state = {state:decide} THEN 1 ELSE 0 END), 0) AS failed_groups,
-    coalesce(sum(CASE WHEN g.state = {state:abandon} THEN 1 ELSE 0 END), 0) AS cancelled_groups,
+-- name: read_aside_counts
+-- A parent's children that people do not count: groups, with the counters of their members, which are shown in their
+-- place; timers, events and the like.
+SELECT {rows: aside, open_aside, failed_aside, cancelled_aside, spawned, open, failed, cancelled} FROM (
+  SELECT count(*) AS aside,
+    coalesce(sum(CASE WHEN g.finished_at IS NULL THEN 1 ELSE 0 END), 0) AS open_aside,
+    coalesce(sum(CASE WHEN g.state = {state:decide} THEN 1 ELSE 0 END), 0) AS failed_aside,
+    coalesce(sum(CASE WHEN g.state = {state:abandon} THEN 1 ELSE 0 END), 0) AS cancelled_aside,
     coalesce(sum(p.spawned), 0) AS spawned, coalesce(sum(p.open), 0) AS open,
     coalesce(sum(p.failed), 0) AS failed, coalesce(sum(p.cancelled), 0) AS cancelled
-  FROM runs g LEFT JOIN parents p ON p.id = g.id WHERE g.parent_id = :id AND g.kind = 'group') found
+  FROM runs g LEFT JOIN parents p ON p.id = g.id AND g.kind = 'group'
+  WHERE g.parent_id = :id AND g.kind <> 'task' AND g.kind <> 'workflow') found
 
 -- name: find_root
 -- The newest unfinished root of this task and input that `app.run` started. `key IS NULL` would lead to runs_identity,

@@ -46,6 +46,8 @@ class Bodies:
         self._held: dict[int, Body] = {}
         self._recalls: dict[int, Recall] = {}
         self._reports: dict[int, Progressed] = {}  # the latest of each run, until the loop's next turn
+        self._left_behind: set[Body] = set()  # their attempts are over, and they have not ended
+        self.late_ends = 0  # of these
         self._asked_roots: set[int] = set()  # by the commit whose effects are dealt out
         self.state: Any = None  # what the app's lifespan yielded
         self._desk = Desk(engine, intake)
@@ -130,6 +132,7 @@ class Bodies:
     def _finish(self, body: Body, value: Any, error: BaseException | None) -> None:
         """Record how a body ended; nothing if its attempt was over before."""
         if body.is_over:
+            self._on_late(body, error)
             # It had a slot to the last: what came meanwhile was not claimed, and no commit follows.
             self._desk.loop.call_soon(self._intake.request)
             return
@@ -151,6 +154,24 @@ class Bodies:
                 commits.end(end) if body.calls is None else commits.returned(end)
                 return
         self._fail(body, error)
+
+    def _on_late(self, body: Body, error: BaseException | None) -> None:
+        """Count and tell what a body came to after its attempt was over; an end that was asked of it is no news."""
+        if body not in self._left_behind:
+            return
+        self._left_behind.discard(body)
+        if not isinstance(error, asyncio.CancelledError | Interrupted | ProcessDied):
+            self.late_ends += 1
+            log.warning(
+                "%s (run %s): attempt %s %s after it was over; that is not recorded (late ends so far: %s)",
+                body.run.name, body.run.id, body.attempt,
+                "returned" if error is None else f"raised {_brief(error)}", self.late_ends,
+            )  # fmt: skip
+
+    def _disown(self, body: Body) -> None:
+        """Let a body whose attempt is over go on without a slot; what it comes to is told, and changes nothing."""
+        self._left_behind.add(body)
+        self._executors.of(body).disown(body)
 
     def _close(self, body: Body) -> None:
         body.is_over = True
@@ -212,7 +233,7 @@ class Bodies:
         if body.is_over:
             return
         self._close(body)
-        self._executors.of(body).disown(body)
+        self._disown(body)
         self._fail(body, error)
 
     def _give_up_later(self, body: Body, error: BaseException) -> None:
@@ -285,14 +306,14 @@ class Bodies:
             self._close(body)
             if body.is_started:
                 self._executors.of(body).cancel(body)
-                self._executors.of(body).disown(body)
+                self._disown(body)
 
     def reject(self, body: Body, error: Exception) -> None:
         """Fail the run on whose behalf the store refused something."""
         if not body.is_over:
             self._close(body)
             if body.is_started:
-                self._executors.of(body).disown(body)
+                self._disown(body)
         self._end(body, lifecycle.FAILED, failure_text(error))
 
     # What was committed ----------------------------------------------------------------------------------------------

@@ -51,8 +51,8 @@ CREATE INDEX runs_held ON runs (owner, epoch) WHERE state = 'running';
 -- `app.run` looks for the root that it left behind.
 CREATE INDEX runs_roots ON runs (name, digest, id) WHERE parent_id = 0;
 
--- A parent's groups are counted as their members.
-CREATE INDEX runs_groups ON runs (parent_id) WHERE kind = 'group';
+-- A parent's groups are counted as their members; timers, events and whatever else is a row are not counted.
+CREATE INDEX runs_aside ON runs (parent_id) WHERE kind <> 'task' AND kind <> 'workflow';
 
 -- What goes on when an engine starts.
 CREATE INDEX runs_open_roots ON runs (id) WHERE parent_id = 0 AND finished_at IS NULL;
