@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from dataclasses import asdict, fields
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -332,7 +333,8 @@ PROFILE = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-TestStoreInMemory = StoreMachine.TestCase
+# Nothing waits in them: how long they take is a matter of the machine.
+TestStoreInMemory = pytest.mark.timeout(300)(StoreMachine.TestCase)
 TestStoreInMemory.settings = PROFILE
-TestStoreInAFile = FileMachine.TestCase
+TestStoreInAFile = pytest.mark.timeout(300)(FileMachine.TestCase)
 TestStoreInAFile.settings = PROFILE
