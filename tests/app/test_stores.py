@@ -212,7 +212,7 @@ def test_a_newer_schema_asks_for_an_upgrade():
     assert works(make())
     with closing(sqlite3.connect("runs.db")) as connection, connection:
         connection.execute("UPDATE meta SET schema_version = 99")
-    assert "has schema version 99, this fanfold knows version 1; upgrade fanfold: pip install" in refused(make())
+    assert "has schema version 99, this fanfold knows version 2; upgrade fanfold: pip install" in refused(make())
 
 
 def test_an_empty_file_becomes_a_store():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fanfold.model.clock import wall_ms
-from fanfold.store.opening import open_store
+from fanfold.store.opening import SCHEMA_VERSION, open_store
 
 HOUR_MS = 3_600_000
 
@@ -56,7 +56,12 @@ def test_a_store_is_described(fanfold):
     fanfold("run", "app.py:doubles", "--input", "[3]")
     told = report(fanfold("doctor", "-o", "jsonl"))
     assert told["runs"] == {"completed": 4}
-    assert (told["schema"], told["engine"], told["clock"]["ahead_ms"], told["troubles"]) == (1, None, 0, [])
+    assert (told["schema"], told["engine"], told["clock"]["ahead_ms"], told["troubles"]) == (
+        SCHEMA_VERSION,
+        None,
+        0,
+        [],
+    )
     assert told["size"] == Path("fanfold.db").stat().st_size
     assert "4 completed" in fanfold("doctor").stdout
 

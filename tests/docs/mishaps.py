@@ -128,7 +128,7 @@ async def a_second_app_on_the_store() -> None:
 def a_newer_store() -> None:
     app.run(price, 3)
     connection = apsw.Connection("shop.db")
-    connection.execute("UPDATE meta SET schema_version = 2")
+    connection.execute("UPDATE meta SET schema_version = 99")
     connection.close()
     app.run(price, 3)
 

@@ -45,6 +45,14 @@ def lived_in(bench: TwinBench) -> TwinBench:
     bench.evict(inside, 0)
     bench.claim(most=1)
     bench.cancel(inside)
+    groups = [bench.group(root, **policy) for policy in ({}, {"failures": "collect", "concurrency": 1})]
+    failing = bench.members(groups[0], 2)
+    bench.end(failing[0], state=lifecycle.FAILED)
+    bench.members(groups[1], 3, is_held=1)
+    bench.claim(most=1)
+    fold, page = bench.fold(groups[1]), bench.page_row(groups[1])
+    bench.checkpoint(fold, 0)
+    bench.apply(new=[page])
     bench.assert_equal()
     return bench
 

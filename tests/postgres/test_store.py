@@ -7,12 +7,16 @@ These are the tests of `tests/store`; here `bench` is a store on SQLite and Post
 
 from tests.store.test_cancel import *
 from tests.store.test_claim import *
+from tests.store.test_concurrency import *
 from tests.store.test_end import *
 from tests.store.test_evict import *
+from tests.store.test_folds import *
+from tests.store.test_groups import *
 from tests.store.test_insert import *
 from tests.store.test_progress import *
 from tests.store.test_recovery import *
 from tests.store.test_retry import *
 from tests.store.test_return import *
+from tests.store.test_siblings import *
 from tests.store.test_suspects import *
 from tests.store.test_timers import *

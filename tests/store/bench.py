@@ -6,8 +6,21 @@ from typing import Any
 
 from fanfold.engine.writers import drive
 from fanfold.model import lifecycle
-from fanfold.model.commands import Batch, Cancel, ClaimRequest, Eviction, Outcome, Progressed, Release, Retried
-from fanfold.model.run import TASK, TIMER, TIMER_NAME, End, NewRun
+from fanfold.model.commands import (
+    Batch,
+    Cancel,
+    Checkpoint,
+    ClaimRequest,
+    Eviction,
+    Outcome,
+    Progressed,
+    Release,
+    Retried,
+    Seal,
+    Siblings,
+)  # fmt: skip
+from fanfold.model.groups import Policy, policy_text
+from fanfold.model.run import FOLD, GROUP, PAGE, TASK, TIMER, TIMER_NAME, End, NewRun
 from fanfold.store.opening import open_store
 from fanfold.store.queries import Queries
 from fanfold.store.store import Recovery, Store
@@ -86,6 +99,52 @@ class Bench:
         self.rows[row.id] = row
         return row
 
+    def group_row(self, owner: NewRun, **policy: Any) -> NewRun:
+        options = policy_text(Policy(**policy))
+        return self.run(owner, kind=GROUP, state=lifecycle.WAITING, queue="", input=None, options=options)
+
+    def member_row(self, group: NewRun, **fields: Any) -> NewRun:
+        """Make a member of a group; one that is held back is pending."""
+        row = self.run(group)
+        row.position = row.id
+        row.state = lifecycle.PENDING if fields.get("is_held") else lifecycle.RUNNING
+        for name, value in fields.items():
+            setattr(row, name, value)
+        return row
+
+    def sibling_row(self, spawner: NewRun, **fields: Any) -> NewRun:
+        """Make a run that a member adds to its group."""
+        key = {"key": f"s:{spawner.id}:{next(self.ids)}"}
+        return self.member_row(
+            self.rows[spawner.parent_id], spawner=spawner.id, position=None, state=lifecycle.PENDING, **(key | fields)
+        )
+
+    def fold_row(self, group: NewRun) -> NewRun:
+        owner = self.rows[group.parent_id]
+        return self.run(owner, kind=FOLD, state=lifecycle.WAITING, queue="", input=f'{{"group":{group.id}}}')
+
+    def page_row(self, group: NewRun, **fields: Any) -> NewRun:
+        owner = self.rows[group.parent_id]
+        return self.run(owner, kind=PAGE, state=lifecycle.PENDING, queue="", input=None, **fields)
+
+    def group(self, owner: NewRun, **policy: Any) -> NewRun:
+        """Insert a group."""
+        row = self.group_row(owner, **policy)
+        assert self.apply(new=[row]).refused == {}
+        return row
+
+    def members(self, group: NewRun, count: int, **fields: Any) -> list[NewRun]:
+        """Insert members of a group in one batch."""
+        rows = [self.member_row(group, **fields) for _ in range(count)]
+        assert self.apply(new=rows).refused == {}
+        return rows
+
+    def fold(self, group: NewRun) -> NewRun:
+        """Insert a fold of a group."""
+        row = self.fold_row(group)
+        assert self.apply(new=[row]).refused == {}
+        return row
+
     def started(self, parent: NewRun | None = None, **fields: Any) -> NewRun:
         """Insert a run, as already claimed unless `state` says otherwise."""
         row = self.run(parent, **fields)
@@ -142,6 +201,18 @@ class Bench:
     def quarantine(self, *rows: NewRun, epoch: int = 1) -> Outcome:
         return self.apply(quarantines=[self.end_of(row, lifecycle.FAILED, epoch=epoch) for row in rows])
 
+    def seal(self, group: NewRun, error: str | None = None, *, epoch: int = 1) -> Outcome:
+        """The owner adds no more members."""
+        return self.apply(seals=[Seal(group.id, epoch, error)])
+
+    def end_with(self, spawner: NewRun, *siblings: NewRun, epoch: int = 1) -> Outcome:
+        """A member ends and adds others to its group."""
+        return self.apply(siblings=[Siblings(self.end_of(spawner, epoch=epoch), list(siblings))])
+
+    def checkpoint(self, fold: NewRun, done: int, *dropped: int, epoch: int = 1) -> Outcome:
+        """A fold is so far; `dropped` are the group whose values are not kept, from which place on, and up to which."""
+        return self.apply(checkpoints=[Checkpoint(fold.id, epoch, f'"{done}"', f'{{"done":{done}}}', *dropped)])
+
     def suspect(self, parent: NewRun | None = None, crashes: int = 2, **fields: Any) -> NewRun:
         """Insert a run whose process died so many times while it was at work; it is pending, in epoch 2."""
         row = self.started(parent, **fields)
@@ -178,6 +249,20 @@ class Bench:
     def attempts(self, run: NewRun) -> list[tuple[int, int, str]]:
         """Return (attempt, when it failed, error) of each attempt that was followed by another one."""
         return drive(self.queries.attempts(run.id))
+
+    def members_in(self, group: NewRun, state: str) -> list[int]:
+        found = self.sql(
+            "SELECT id FROM runs WHERE parent_id = :id AND state = :state ORDER BY id", id=group.id, state=state
+        )
+        return [row["id"] for row in found]
+
+    def due(self, group: NewRun) -> list[int]:
+        """Return the pending members that their group does not hold back."""
+        found = self.sql(
+            "SELECT id FROM runs WHERE parent_id = :id AND state = 'pending' AND available_at <= :now ORDER BY id",
+            id=group.id, now=self.now,
+        )  # fmt: skip
+        return [row["id"] for row in found]
 
     def count(self, what: str = "runs") -> int:
         return self.sql(f"SELECT count(*) AS n FROM {what}")[0]["n"]

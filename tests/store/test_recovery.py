@@ -124,7 +124,9 @@ def test_recovery_finds_sealed_parents_whose_last_child_has_ended(bench: Bench):
     parent = bench.started()
     child = bench.started(parent)
     bench.give_back(parent)
-    bench.change("UPDATE runs SET state = 'completed', owner = NULL, finished_at = 1, seq = 1 WHERE id = 2")
+    bench.change(
+        "UPDATE runs SET state = 'completed', owner = NULL, finished_at = 1, seq = 1, output = '1' WHERE id = 2"
+    )
     bench.change("UPDATE parents SET open = 0, delivered = 1")
     recovery = bench.recover()
     assert recovery.unsettled == [parent.id]

@@ -5,98 +5,32 @@ which also needs `-o timeout=0 -o faulthandler_timeout=0`.
 """
 
 import os
-import shutil
-import tempfile
-from dataclasses import asdict, fields
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import precondition, rule
 from msgspec.structs import astuple
 
-from fanfold.engine.writers import drive
 from fanfold.model import lifecycle
-from fanfold.model.commands import (
-    Batch,
-    Block,
-    Cancel,
-    ClaimRequest,
-    Eviction,
-    Outcome,
-    Progressed,
-    Release,
-    Retried,
-)  # fmt: skip
-from fanfold.model.run import SUSPECT, TASK, TIMER, WORKFLOW, End
-from tests.store.bench import QUEUE, Bench
-from tests.store.invariants import violations
-from tests.store.model import Expected, Model, ModelParent, ModelRun
+from fanfold.model.commands import Batch, Block, Cancel, ClaimRequest, Eviction, Progressed, Release, Retried
+from fanfold.model.run import FOLD, GROUP, PAGE, SUSPECT, TASK, TIMER, WORKFLOW
+from tests.store.bench import QUEUE
+from tests.store.group_rules import GroupRules
+from tests.store.machine import EPOCHS, LATE, MORE, PICK, PICKS
+from tests.store.model import ModelParent
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "300"))
 STEPS = int(os.environ.get("MODEL_STEPS", "50"))
 
-RUN_COLUMNS = [column.name for column in fields(ModelRun)]
-PARENT_COLUMNS = [column.name for column in fields(ModelParent)]
 KINDS = st.sampled_from([TASK, TASK, WORKFLOW])
 STARTS = st.sampled_from([lifecycle.RUNNING, lifecycle.RUNNING, lifecycle.PENDING])
 NAMES = st.sampled_from(["work", "play"])
 KEYS = st.sampled_from([None, None, None, "k:a", "k:b"])
-EPOCHS = st.sampled_from([0, 0, 0, 0, 0, 1, -1])  # added to the right one
-PICK = st.integers(0, 99)
-PICKS = st.lists(PICK, min_size=1, max_size=4)
-LATE = st.integers(0, 9)  # 9: whoever it is, in whatever state
-MORE = st.sampled_from([False, False, True])  # whether the batch waits for another command
 
 
-class StoreMachine(RuleBasedStateMachine):
-    """Gathers commands in a batch, commits it to the store and to the model, and compares."""
-
-    url = "sqlite://"
-
-    @initialize()
-    def begin(self) -> None:
-        self.folder = tempfile.mkdtemp()
-        self.bench = self.fresh_bench()
-        # What a power cut would do is not looked at here, and the disk is not measured.
-        self.bench.opened.writer._connection.execute("PRAGMA synchronous = OFF")
-        self.model = Model()
-        self.batch, self.last = Batch(), Batch()
-        self.busy: set[int] = set()  # one transition a run and batch
-        self.ended: dict[int, tuple[object, ...]] = {}
-        # Something to begin with: a workflow with a timer and three children, of which one has children of its own
-        # and one is a suspect.
-        root = self.bench.run(kind=WORKFLOW)
-        below = [self.bench.run(root, kind=kind) for kind in (TASK, WORKFLOW, TASK)]
-        for rows in ([root], [*below, self.bench.timer(root, 3)], [self.bench.run(below[1]), self.bench.run(below[1])]):
-            self.batch.new += rows
-            self.commit(more=False)
-        self.batch.releases.append(Release(below[2].id, 1, SUSPECT))
-        self.commit(more=False)
-
-    def fresh_bench(self) -> Bench:
-        return Bench(self.url.format(self.folder))
-
-    def teardown(self) -> None:
-        if hasattr(self, "bench"):
-            self.commit(more=False)
-            self.bench.close()
-            shutil.rmtree(self.folder)
-
-    # Choosing ------------------------------------------------------------------------------------------------------
-
-    def pick(self, number: int, *states: str, kinds: tuple[str, ...] = (TASK, WORKFLOW)) -> ModelRun | None:
-        """Return one of the runs in these states that this batch has not touched; the newest are picked first."""
-        runs = [
-            run for run in reversed(self.model.runs.values())
-            if run.kind in kinds and run.id not in self.busy and (not states or run.state in states)
-        ]  # fmt: skip
-        return runs[number % len(runs)] if runs else None
-
-    def end_of(self, run: ModelRun, state: str, epoch: int) -> End:
-        output = f'"{run.id}"' if state == lifecycle.COMPLETED else None
-        error = '{"type":"E"}' if state == lifecycle.FAILED else None
-        return End(run.id, run.epoch + epoch, run.parent_id, state, output, error)
+class StoreMachine(GroupRules):
+    """All commands: those about single runs are here, the others are inherited."""
 
     # Commands ------------------------------------------------------------------------------------------------------
 
@@ -238,7 +172,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.model.runs) > 3)
     @rule(picks=st.lists(PICK, min_size=1, max_size=2), is_again=st.booleans(), more=MORE)
     def cancel(self, picks: list[int], *, is_again: bool, more: bool) -> None:
-        runs = [self.pick(pick, kinds=(TASK, WORKFLOW, TIMER)) for pick in picks]
+        runs = [self.pick(pick, kinds=(TASK, WORKFLOW, TIMER, GROUP, FOLD, PAGE)) for pick in picks]
         self.batch.cancels += [Cancel(run.id, next(self.bench.ids), is_again) for run in runs if run is not None]
         self.commit(more)
 
@@ -257,7 +191,8 @@ class StoreMachine(RuleBasedStateMachine):
         last = self.last
         self.batch = Batch(
             returns=last.returns, ends=last.ends, drops=last.drops, blocks=last.blocks, progress=last.progress,
-            retries=last.retries, quarantines=last.quarantines, releases=last.releases,
+            retries=last.retries, quarantines=last.quarantines, releases=last.releases, pages=last.pages,
+            folds=last.folds, seals=last.seals, checkpoints=last.checkpoints,
         )  # fmt: skip
         self.commit(more=False)
 
@@ -276,49 +211,6 @@ class StoreMachine(RuleBasedStateMachine):
         assert recovery.unsettled == []
         self.last.retries = []  # a refused one may name the epoch that was given to the run now
         self.compare()
-
-    # Committing and comparing --------------------------------------------------------------------------------------
-
-    def commit(self, more: bool) -> None:  # noqa: FBT001 - drawn by each rule
-        if more or not len(self.batch):
-            return
-        batch, self.batch, self.busy = self.batch, Batch(), set()
-        self.last = batch
-        expected = self.model.apply(batch, self.bench.now)
-        self.bench.number += 1
-        batch.number = self.bench.number
-        outcome = drive(self.bench.store.apply(batch, self.bench.now))
-        assert told(outcome) == asdict(expected)
-        if batch.fires_timers or any(row.kind == TIMER for row in batch.new):
-            assert outcome.next_timer == self.model.next_timer()
-        self.compare()
-
-    def compare(self) -> None:
-        connection = self.bench.opened.writer._connection
-        rows = connection.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs ORDER BY id").fetchall()
-        assert rows == [tuple(vars(run).values()) for _, run in sorted(self.model.runs.items())]
-        parents = connection.execute(f"SELECT {', '.join(PARENT_COLUMNS)} FROM parents ORDER BY id").fetchall()
-        assert parents == [tuple(vars(parent).values()) for _, parent in sorted(self.model.parents.items())]
-        attempts = connection.execute(
-            "SELECT run_id, attempt, finished_at, error FROM attempts ORDER BY 1, 2"
-        ).fetchall()
-        assert attempts == [(*made, *failed) for made, failed in sorted(self.model.attempts.items())]
-        assert violations(connection) == []
-        assert connection.execute("SELECT commit_sequence FROM meta").fetchall() == [(self.bench.number,)]
-        # Who has ended never changes again.
-        ended = {row[0]: row for row in rows if row[RUN_COLUMNS.index("finished_at")] is not None}
-        assert self.ended.items() <= ended.items()
-        self.ended = ended
-
-
-def told(outcome: Outcome) -> dict[str, object]:
-    """Return what an Outcome says, in the form of Expected."""
-    said = {name.name: getattr(outcome, name.name) for name in fields(Expected)}
-    return said | {
-        "ended": {parent: [end.id for end in ends] for parent, ends in outcome.ended.items()},
-        "claimed": [(run.id, run.epoch, run.attempt, run.crashes, run.has_children) for run in outcome.claimed],
-        "refused": {id: existing.id if existing else None for id, existing in outcome.refused.items()},
-    }
 
 
 class FileMachine(StoreMachine):

@@ -24,13 +24,17 @@ from fanfold.model.commands import (
     Batch,
     Block,
     Cancel,
+    Checkpoint,
     ClaimRequest,
     Eviction,
+    Folded,
     Outcome,
     Progressed,
     Release,
     Retried,
     Seal,
+    Siblings,
+    payloads,
 )
 from fanfold.model.ids import IdSource
 from fanfold.model.run import End, NewRun
@@ -115,6 +119,22 @@ class Committer:
     def seal(self, group_id: int, epoch: int, error: str | None = None) -> None:
         """Let a group take no more members from its owner, which runs in this epoch."""
         self._after_new("seals", Seal(group_id, epoch, error))
+
+    def siblings(self, command: Siblings) -> None:
+        """End a member together with what it adds to its group."""
+        self._after_new("siblings", command)
+
+    def page(self, end: End) -> None:
+        """Record that a page of a group is handed out."""
+        self._after_new("pages", end)
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Record how far a fold is."""
+        self._after_new("checkpoints", checkpoint)
+
+    def folded(self, folded: Folded) -> None:
+        """End a fold."""
+        self._after_new("folds", folded)
 
     def progress(self, progressed: Progressed) -> None:
         """Take note that a run got on."""
@@ -219,13 +239,8 @@ class Committer:
         while ordered and ordered[0][0] <= self._new_taken and taken < MAX_ROWS and room > 0:
             _, kind, command = ordered.popleft()
             getattr(batch, kind).append(command)
-            if isinstance(command, End):
-                room -= _size(command.output or command.error)
-            elif isinstance(command, Retried):
-                room -= _size(command.error)
-            elif isinstance(command, Progressed):
-                room -= _size(command.progress)
-            taken += 1
+            room -= sum(map(_size, payloads(command)))
+            taken += 1 + (len(command.new) if isinstance(command, Siblings) else 0)
         return batch
 
     def _done(self, batch: Batch, outcome: Outcome | BaseException) -> None:

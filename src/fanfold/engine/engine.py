@@ -287,7 +287,7 @@ class Engine:
 
     def _start_new(self, batch: Batch, outcome: Outcome) -> None:
         listener = self._listener
-        for run in batch.new:
+        for run in batch.all_new():
             if run.id in outcome.refused or run.parent_id == 0:
                 self._start_outcome(run, outcome)
             elif run.id in outcome.doomed:

@@ -5,8 +5,9 @@ Commands are data. All of a batch is one transaction; the order of kinds inside 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fanfold.model.run import Claimed, End, NewRun
 
@@ -47,6 +48,52 @@ class Seal(NamedTuple):
     error: str | None = None
 
 
+class Siblings(NamedTuple):
+    """A member ended well, and adds others to its own group: both in one transaction, or neither."""
+
+    end: End
+    new: list[NewRun]
+
+    @property
+    def id(self) -> int:
+        """The member that adds them."""
+        return self.end.id
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in which it runs."""
+        return self.end.epoch
+
+
+class Checkpoint(NamedTuple):
+    """How far a fold is: its value, and the place of the last member in it; guarded by the owner's epoch.
+
+    With a group, what its members from `after` on, up to `upto`, have returned is no longer kept.
+    """
+
+    id: int
+    epoch: int
+    output: str
+    progress: str
+    group_id: int = 0
+    after: int = 0
+    upto: int = 0
+
+    @property
+    def drops(self) -> bool:
+        """Tell whether the values that are in it are to be dropped."""
+        return self.group_id > 0
+
+
+class Folded(NamedTuple):
+    """A fold is over; guarded by the owner's epoch."""
+
+    id: int
+    epoch: int
+    output: str | None
+    error: str | None = None
+
+
 class Retried(NamedTuple):
     """An attempt failed, and another one follows."""
 
@@ -83,6 +130,24 @@ class Block(NamedTuple):
     reason: str
 
 
+def payloads(command: Any) -> Iterable[str | None]:
+    """Yield the texts of a command that may be large."""
+    match command:
+        case End():
+            yield command.output or command.error
+        case Retried():
+            yield command.error
+        case Progressed():
+            yield command.progress
+        case Checkpoint() | Folded():
+            yield command.output
+        case Siblings():
+            yield command.end.output
+            yield from (row.input for row in command.new)
+        case _:
+            pass
+
+
 _KINDS = (
     "new",
     "seals",
@@ -90,7 +155,11 @@ _KINDS = (
     "progress",
     "drops",
     "returns",
+    "siblings",
     "ends",
+    "pages",
+    "checkpoints",
+    "folds",
     "retries",
     "quarantines",
     "settles",
@@ -118,6 +187,10 @@ class Batch:
     drops: list[int] = field(default_factory=list[int])  # timers, by id
     returns: list[End] = field(default_factory=list[End])  # bodies that returned and may have children
     ends: list[End] = field(default_factory=list[End])
+    siblings: list[Siblings] = field(default_factory=list[Siblings])
+    pages: list[End] = field(default_factory=list[End])  # of groups, that were read and are handed out
+    checkpoints: list[Checkpoint] = field(default_factory=list[Checkpoint])
+    folds: list[Folded] = field(default_factory=list[Folded])
     retries: list[Retried] = field(default_factory=list[Retried])
     quarantines: list[End] = field(default_factory=list[End])  # runs that no worker holds
     settles: list[int] = field(default_factory=list[int])  # sealed parents that a sweep found, by id
@@ -131,6 +204,12 @@ class Batch:
     def __len__(self) -> int:
         """Return how many commands the batch holds."""
         return self.fires_timers + sum(len(getattr(self, kind)) for kind in _KINDS)
+
+    def all_new(self) -> Iterable[NewRun]:
+        """Yield all runs to be inserted."""
+        yield from self.new
+        for command in self.siblings:
+            yield from command.new
 
     def split(self) -> list[Batch]:
         """Return two or more smaller batches that do the same in the same order; nothing for a single command."""
@@ -148,7 +227,8 @@ class Batch:
         """Return the runs on whose behalf these commands are: for a new run its parent, for a root itself."""
         return (
             {row.parent_id or row.id for row in self.new}
-            | {end.id for end in (*self.returns, *self.ends, *self.quarantines)}
+            | {command.id for command in (*self.returns, *self.siblings, *self.ends, *self.pages, *self.quarantines)}
+            | {command.id for command in (*self.checkpoints, *self.folds)}
             | {command.id for command in (*self.seals, *self.progress, *self.retries, *self.evictions, *self.blocks)}
             | {command.id for command in (*self.releases, *self.cancels)}
             | {*self.settles, *self.wakes, *self.resumes}
@@ -160,6 +240,10 @@ class Batch:
         self.seals = [command for command in self.seals if command.id != run_id]
         self.returns = [end for end in self.returns if end.id != run_id]
         self.ends = [end for end in self.ends if end.id != run_id]
+        self.siblings = [command for command in self.siblings if command.id != run_id]
+        self.pages = [end for end in self.pages if run_id not in (end.id, end.parent_id)]
+        self.checkpoints = [command for command in self.checkpoints if command.id != run_id]
+        self.folds = [command for command in self.folds if command.id != run_id]
         self.retries = [command for command in self.retries if command.id != run_id]
         self.progress = [command for command in self.progress if command.id != run_id]
         self.evictions = [command for command in self.evictions if command.id != run_id]

@@ -31,6 +31,26 @@ def member_key(position: int) -> str:
     return f"p:{position:08x}"
 
 
+def group_key(name: str, count: int) -> str:
+    """Return the key of a task's group: whose members it has, and how many such groups came before."""
+    return f"g:{name}:{count}"
+
+
+def fold_key(group_key: str, count: int) -> str:
+    """Return the key of a fold of a task's group."""
+    return f"f:{group_key}:{count}"
+
+
+def is_member_key(key: str) -> bool:
+    """Tell whether a key is that of a workflow's group's member, by its place."""
+    return key.startswith("p:")
+
+
+def sibling_key(spawner: int, count: int) -> str:
+    """Return the key of a member that another one has added, without a key of its own."""
+    return f"s:{spawner}:{count}"
+
+
 def of_attempt(key: str, attempt: int) -> str:
     """Return the key of a child that this attempt (from 1) of its parent starts afresh."""
     if attempt == 1:

@@ -9,19 +9,23 @@ from typing import Any
 
 import msgspec
 
-from fanfold.errors import Quarantined
+from fanfold.errors import KeyConflict, Quarantined
 
 TASK = "task"
 WORKFLOW = "workflow"
 TIMER = "timer"
 EVENT = "event"
 GROUP = "group"
+FOLD = "fold"
+PAGE = "page"
 
 ROOT = 0  # the parent id of a run that was started from outside
 MAX_DEPTH = 64
 TIMER_NAME = "sleep"
+GROUP_NAME = "group"  # of a group whose members may be of several tasks
 SUSPECT = 2  # process deaths without progress from which on a run is started only while no other such run is
 MOST_CRASHES = 3  # then it is quarantined
+HELD = (1 << 53) - 1  # when a member comes due that its group holds back: not before it has room
 ENGINE_QUEUE = ""  # timers: no worker claims from it, the engine fires them
 
 
@@ -47,6 +51,9 @@ class NewRun(msgspec.Struct, array_like=True, gc=False):
     tags: str | None = None
     compensates: int = 0
     position: int | None = None
+    spawner: int = 0  # the member that adds it to its own group
+    is_held: int = 0  # until its group has room
+    adopts: int = 0  # the group of an earlier attempt whose completed member of this key and input it takes over
 
 
 class End(msgspec.Struct, array_like=True, gc=False):
@@ -83,6 +90,7 @@ class Claimed(msgspec.Struct, array_like=True, gc=False):
     created_at: int
     has_children: int
     consumed: int = 0  # deliveries that a workflow had taken when it last left memory
+    is_member: int = 0  # of a group
 
 
 class Recorded(msgspec.Struct, array_like=True, gc=False):
@@ -110,6 +118,13 @@ def quarantine_text(crashes: int, attempt: int) -> str:
         "Look for what kills the process: memory, a segmentation fault, os._exit"
     )
     record = {"type": Quarantined.__name__, "types": [Quarantined.__name__], "message": message, "attempts": attempt}
+    return msgspec.json.encode(record).decode()
+
+
+def conflict_text(key: str, name: str, run_id: int) -> str:
+    """Return the recorded error of a member that gives a sibling a key which a run with another input has."""
+    message = f"key {key!r} of {name} is taken by run {run_id}, with another input"
+    record = {"type": KeyConflict.__name__, "types": [KeyConflict.__name__], "message": message}
     return msgspec.json.encode(record).decode()
 
 

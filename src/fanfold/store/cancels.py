@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from fanfold.model import lifecycle
 from fanfold.model.commands import Cancel, Outcome
-from fanfold.model.run import GROUP, WORKFLOW, End
+from fanfold.model.run import FOLD, GROUP, WORKFLOW, End
 from fanfold.store.endings import Endings
 from fanfold.store.transaction import Transaction, keyed
 
@@ -57,7 +57,7 @@ class Cancels:
         """Return how the run ends at once; None if its code must hear of it first."""
         if state == lifecycle.PAUSED:
             return "cancel_paused"
-        if state == lifecycle.WAITING and (is_sealed or kind == GROUP):
+        if state == lifecycle.WAITING and (is_sealed or kind in (GROUP, FOLD)):
             return "abandon"
         has_started = kind == WORKFLOW and epoch > 0
         return "cancel" if state == lifecycle.PENDING and not has_started else None
@@ -68,7 +68,7 @@ class Cancels:
         told = [(id, parent) for id, _, parent, _, _ in events if id in there]
         if not told:
             return
-        await self._tx.execute("raise_parents", rows=sorted((parent, 1) for _, parent in told))
+        await self._tx.execute("raise_parents", rows=sorted((parent, 1, 0) for _, parent in told))
         self._outcome.told.update(id for id, _ in told)
         # One that was pending already, passed over because of its parent's request, may be claimed from here on.
         self._outcome.woken = True

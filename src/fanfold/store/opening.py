@@ -29,7 +29,7 @@ from fanfold.store.database import BatchRejected, CommitUnknown, StoreBusy
 from fanfold.store.queries import Queries
 from fanfold.store.sqlite import NOT_A_DATABASE, SqliteDatabase
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DEFAULT_URL = "sqlite:///fanfold.db"
 _LEAST_BYTES: Final = 512  # of a database; SQLite takes a file of a single byte for an empty one
 _memory_count = itertools.count(1)
@@ -368,9 +368,11 @@ async def _check_version(database: SqliteDatabase, url: str) -> None:
         raise StoreUnavailable(f"{url} is no store, or one that is being made at this moment")
     found = await database.fetch("SELECT schema_version FROM meta", {})
     if found != SCHEMA_VERSION:
+        is_newer = int(found or 0) > SCHEMA_VERSION
+        way_out = "upgrade fanfold: pip install --upgrade fanfold"
         raise StoreUnavailable(
             f"{url} has schema version {found}, this fanfold knows version {SCHEMA_VERSION}; "
-            "upgrade fanfold: pip install --upgrade fanfold"
+            + (way_out if is_newer else "finish it with the fanfold that made it, and begin another file")
         )
 
 

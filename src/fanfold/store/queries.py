@@ -127,19 +127,22 @@ class Queries:
         rows = await self._tx.rows("find_key", parent_id=parent_id, key=key, name=name)
         return rows[0][0] if rows else None
 
-    async def group(self, id: int) -> tuple[int, int, bool]:
-        """Return how many members a group has, how many of them are open, and whether its owner adds no more."""
+    async def group(self, id: int) -> tuple[int, int, bool, int]:
+        """Return how a group stands: its members, how many are open, whether its owner adds no more, how many ended."""
         rows = await self._tx.rows("read_group", id=id)
-        return (rows[0][0], rows[0][1], bool(rows[0][2])) if rows else (0, 0, False)
+        return (rows[0][0], rows[0][1], bool(rows[0][2]), rows[0][3]) if rows else (0, 0, False, 0)
 
-    async def members(self, group_id: int) -> list[tuple[int, str | None]]:
-        """Return the results of a group's members as (position, output), in order of their ends."""
-        found: list[tuple[int, str | None]] = []
-        after = 0
-        while page := await self._tx.rows("read_members", group_id=group_id, after=after, most=PAGE):
-            found += [(position, output) for _, position, output in page]
-            after = page[-1][0]
-        return found
+    async def outcomes(self, group_id: int, after: int, upto: int) -> list[list[Any]]:
+        """Return a page of a group's members that have ended, in the order of their ends: behind `after`, up to `upto`.
+
+        A row is (seq, id, key, position, name, state, output, error).
+        """
+        return await self._tx.rows("read_outcomes", group_id=group_id, after=after, upto=upto, most=PAGE)
+
+    async def fold(self, id: int) -> tuple[str | None, str | None]:
+        """Return what a fold has recorded of itself: its value and how far it is."""
+        rows = await self._tx.rows("read_fold", id=id)
+        return (rows[0][0], rows[0][1]) if rows else (None, None)
 
     async def member_digests(self, group_id: int, key: str = "") -> list[tuple[str, int, int]]:
         """Return a page of a group's members as (key, id, digest), by key: those after `key`."""

@@ -12,7 +12,7 @@ SELECT {rows: queue} FROM pending WHERE queue IS NOT NULL
 
 -- name: next_available
 -- When the next delayed run may be claimed; asked at start and when the last such alarm rang.
-SELECT min(available_at) FROM runs WHERE {from:claim runs} AND queue <> '' AND available_at > :now
+SELECT min(available_at) FROM runs WHERE {from:claim runs} AND queue <> '' AND available_at > :now AND available_at < {held}
 
 -- name: flagged
 -- Requests that were not carried out when a process died.
@@ -25,12 +25,13 @@ SELECT {rows: schema_version, store_id, next_id, commit_sequence, clock_ms} FROM
 
 -- name: find_behind
 -- Recovery and sweep: workflows out of memory to which something was delivered.
-SELECT {rows: p.id} FROM parents p JOIN runs r ON r.id = p.id
-WHERE p.delivered > p.consumed AND p.sealed = 0 AND {from:wake r} AND r.owner IS NULL AND r.kind <> 'group'
+SELECT {rows: p.id} FROM parents p CROSS JOIN runs r
+WHERE r.id = p.id AND p.delivered > p.consumed AND p.sealed = 0 AND {from:wake r} AND r.owner IS NULL AND r.kind <> 'group'
 
 -- name: find_unsettled
 -- Recovery and sweep: sealed parents without an open child.
-SELECT {rows: p.id} FROM parents p JOIN runs r ON r.id = p.id WHERE p.sealed = 1 AND p.open = 0 AND {from:settle r}
+SELECT {rows: p.id} FROM parents p CROSS JOIN runs r
+WHERE r.id = p.id AND p.sealed = 1 AND p.open = 0 AND {from:settle r}
 
 -- name: find_suspects
 -- Recovery: runs that were at work in one dead process after the other, with what ends those that are quarantined.
@@ -44,13 +45,17 @@ SELECT {rows: attempt, finished_at, error} FROM (
 
 -- name: read_group
 -- How far a group was filled by an earlier life of its owner.
-SELECT {rows: spawned, open, sealed} FROM parents WHERE id = :id
+SELECT {rows: spawned, open, sealed, delivered} FROM parents WHERE id = :id
 
--- name: read_members
--- The results of a group's members in order of their ends; the caller puts them in order of their positions.
-SELECT {rows: seq, position, output} FROM (
-  SELECT seq, position, output FROM runs
-  WHERE parent_id = :group_id AND seq > :after ORDER BY seq LIMIT :most) found
+-- name: read_outcomes
+-- How members of a group ended, in the order of their ends; the caller puts them in order of their positions.
+SELECT {rows: seq, id, key, position, name, state, output, error} FROM (
+  SELECT seq, id, key, position, name, state, output, error FROM runs
+  WHERE parent_id = :group_id AND seq > :after AND seq <= :upto ORDER BY seq LIMIT :most) found
+
+-- name: read_fold
+-- What a fold has recorded of itself.
+SELECT {rows: output, progress} FROM runs WHERE id = :id
 
 -- name: read_member_digests
 -- What the items of a resumed `map` are compared with, in the order of the items.
@@ -156,7 +161,7 @@ SELECT {rows: state, number} FROM (
 
 -- name: move_pending
 -- When what waits may start was reckoned from a clock that was ahead.
-UPDATE runs SET available_at = available_at - :ahead_ms WHERE {from:claim runs}
+UPDATE runs SET available_at = available_at - :ahead_ms WHERE {from:claim runs} AND available_at < {held}
 
 -- name: set_clock
 -- The wall is taken for right, though the store was written ahead of it.

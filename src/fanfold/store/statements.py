@@ -10,6 +10,7 @@ import re
 from importlib import resources
 
 from fanfold.model import lifecycle
+from fanfold.model.run import HELD
 from fanfold.store.database import Dialect
 
 FILES = ("statements.sql", "queries.sql")
@@ -47,6 +48,7 @@ def _fill(match: re.Match[str], dialect: Dialect) -> str:
         "text": dialect.text_column.format(argument) if argument else dialect.text,
         "integer": dialect.integer,
         "id": dialect.id,
+        "held": str(HELD),
         "lock": dialect.lock,
         "skip_locked": dialect.skip_locked,
     }

@@ -10,21 +10,23 @@
 
 -- name: lock_parents
 -- Deliveries are ordered under this lock: whoever ends a child takes it first, by id, so that nobody waits in a ring.
-SELECT {rows: id, delivered, sealed, idle, is_group} FROM (
+SELECT {rows: id, delivered, sealed, idle, is_group, held, decided} FROM (
   SELECT p.id, p.delivered, p.sealed, CASE WHEN {from:wake r} AND r.kind <> 'group' THEN 1 ELSE 0 END AS idle,
-    CASE WHEN {from:decide r} AND r.kind = 'group' THEN 1 ELSE 0 END AS is_group
+    CASE WHEN {from:decide r} AND r.kind = 'group' THEN 1 ELSE 0 END AS is_group, p.held, p.decided
   FROM parents p JOIN runs r ON r.id = p.id
   WHERE p.id IN (SELECT {int:0} FROM {each:ids}) ORDER BY p.id {lock}) found
 
 -- name: insert_runs
--- The guard: a child needs a parent that still runs in the caller's epoch; a member of a group, that the owner does
--- and that the group is open. :doomed are rows under a cancel request.
+-- The guard: a child needs a parent that still runs in the caller's epoch; a member of a group, that the owner does,
+-- or the member that adds a sibling, and that the group is open. :doomed are rows under a cancel request. What is held
+-- back comes due when its group has room.
 INSERT INTO runs (id, root_id, parent_id, depth, key, kind, name, digest, state, epoch, attempt, crashes, owner,
   queue, priority, available_at, compensates, created_at, started_at, version, options, tags, input,
   cancel_requested_at, position)
 SELECT {int:0}, {int:1}, {int:2}, {int:4}, {text:5}, {text:6}, {text:7}, {int:8}, {text:10},
   CASE WHEN {text:10} = {state:claim} THEN 1 ELSE 0 END, CASE WHEN {text:10} = {state:claim} THEN 1 ELSE 0 END, 0,
-  CASE WHEN {text:10} = {state:claim} THEN :owner END, {text:12}, {int:13}, :now + {int:11}, {int:17}, :now,
+  CASE WHEN {text:10} = {state:claim} THEN :owner END, {text:12}, {int:13},
+  CASE WHEN {int:20} = 1 THEN {held} ELSE :now + {int:11} END, {int:17}, :now,
   CASE WHEN {text:10} = {state:claim} THEN :now END, {text:14}, {text:15}, {text:16}, {text:9},
   CASE WHEN :doomed = 1 THEN :now END, {int:18}
 FROM {each:rows}
@@ -33,6 +35,9 @@ WHERE {int:2} = 0 OR EXISTS (
   OR ({int:18} IS NOT NULL AND EXISTS (
     SELECT 1 FROM runs g JOIN runs p ON p.id = g.parent_id
     WHERE g.id = {int:2} AND {from:decide g} AND p.epoch = {int:3} AND {from:complete p}))
+  OR ({int:19} > 0 AND EXISTS (
+    SELECT 1 FROM runs g JOIN runs s ON s.parent_id = g.id
+    WHERE g.id = {int:2} AND {from:decide g} AND s.id = {int:19} AND s.epoch = {int:3} AND {from:complete s}))
 ON CONFLICT (parent_id, key, name) DO NOTHING
 
 -- name: cancelled_above
@@ -48,11 +53,28 @@ SELECT {rows: id} FROM runs WHERE id IN (SELECT {int:0} FROM {each:ids})
 SELECT {rows: r.parent_id, r.key, r.name, r.id, r.digest, r.state}
 FROM {each:keys} JOIN runs r ON r.parent_id = {int:0} AND r.key = {text:1} AND r.name = {text:2}
 
+-- name: find_adoptable
+-- Completed members of an earlier group, for the members of a new one that have their key and input; but for those
+-- whose results were dropped.
+SELECT {rows: n.id, n.parent_id, o.id, o.output} FROM {each:rows} JOIN runs n ON n.id = {int:0} AND {from:fire n}
+JOIN runs o ON o.parent_id = {int:1} AND o.key = n.key AND o.name = n.name AND o.digest = n.digest
+  AND o.state = {state:complete} AND o.output IS NOT NULL
+
+-- name: note_same_as
+-- Whose result an adopted run has.
+UPDATE runs SET same_as = c.old FROM (SELECT {int:0} AS id, {int:1} AS old FROM {each:rows}) c WHERE runs.id = c.id
+
+-- name: find_spawners
+-- Which members may add others to their groups: they run, and nothing has decided the group.
+SELECT {rows: s.id} FROM {each:rows} JOIN runs s ON s.id = {int:0} AND s.epoch = {int:1} AND {from:complete s}
+JOIN runs g ON g.id = s.parent_id AND g.kind = 'group' AND {from:decide g}
+
 -- name: raise_parents
 -- Counted from the rows that this batch really inserted; a run gets its narrow row when its first child comes.
-INSERT INTO parents (id, spawned, open, delivered, consumed, failed, cancelled, sealed)
-SELECT {int:0}, {int:1}, {int:1}, 0, 0, 0, 0, 0 FROM {each:rows} WHERE true
-ON CONFLICT (id) DO UPDATE SET spawned = parents.spawned + excluded.spawned, open = parents.open + excluded.open
+INSERT INTO parents (id, spawned, open, delivered, consumed, failed, cancelled, held, sealed, decided)
+SELECT {int:0}, {int:1}, {int:1}, 0, 0, 0, 0, {int:2}, 0, 0 FROM {each:rows} WHERE true
+ON CONFLICT (id) DO UPDATE SET spawned = parents.spawned + excluded.spawned, open = parents.open + excluded.open,
+  held = parents.held + excluded.held
 
 -- name: top_priority
 -- The first probe of a claim: within one priority the index is in order of time.
@@ -111,8 +133,8 @@ WHERE {from:claim runs} AND id IN (SELECT {int:0} FROM {each:ids})
 -- What a worker needs to know to start a body.
 SELECT {rows: r.id, r.root_id, r.parent_id, r.epoch, r.attempt, r.crashes, r.depth, r.key, r.kind, r.name, r.queue,
   r.priority, r.input, r.options, r.version, r.tags, r.compensates, r.created_at,
-  CASE WHEN p.id IS NULL THEN 0 ELSE 1 END, coalesce(p.consumed, 0)}
-FROM {each:ids} JOIN runs r ON r.id = {int:0} LEFT JOIN parents p ON p.id = r.id
+  CASE WHEN p.id IS NULL THEN 0 ELSE 1 END, coalesce(p.consumed, 0), CASE WHEN g.kind = 'group' THEN 1 ELSE 0 END}
+FROM {each:ids} JOIN runs r ON r.id = {int:0} LEFT JOIN parents p ON p.id = r.id LEFT JOIN runs g ON g.id = r.parent_id
 
 -- name: note_progress
 -- A run that got on is no suspect: only deaths without progress count against it.
@@ -139,10 +161,12 @@ JOIN attempts a ON a.run_id = r.id AND a.attempt = r.attempt - 1 AND a.epoch = r
 
 -- name: end_runs
 -- The one way to end: guarded by epoch and state, numbered in the parent's order of delivery in the same statement.
+-- Whoever ends after its group was decided has no place in it any more.
 UPDATE runs SET state = c.state, output = c.output, error = c.error, seq = c.seq, owner = NULL, finished_at = :now
 FROM (
   SELECT r.id, {text:3} AS state, {text:4} AS output, {text:5} AS error,
-    CASE WHEN r.parent_id > 0 THEN p.delivered + row_number() OVER (PARTITION BY r.parent_id ORDER BY e.key) END AS seq
+    CASE WHEN r.parent_id > 0 AND p.decided = 0
+      THEN p.delivered + row_number() OVER (PARTITION BY r.parent_id ORDER BY e.key) END AS seq
   FROM {each:rows} JOIN runs r ON r.id = {int:0} AND r.epoch = {int:1} AND r.state = :from_state
   LEFT JOIN parents p ON p.id = r.parent_id) c
 WHERE runs.id = c.id
@@ -150,14 +174,18 @@ WHERE runs.id = c.id
 -- name: end_run
 -- The same for a single run: a chain of tasks ends one at a time, and JSON with a window costs 30 times this.
 UPDATE runs SET state = :state, output = :output, error = :error, owner = NULL, finished_at = :now,
-  seq = (SELECT p.delivered + 1 FROM parents p WHERE p.id = runs.parent_id)
+  seq = (SELECT p.delivered + 1 FROM parents p WHERE p.id = runs.parent_id AND p.decided = 0)
 WHERE id = :id AND epoch = :epoch AND state = :from_state
+
+-- name: find_ending
+-- Looked at before, where the places cannot tell afterwards: a member of a decided group gets none.
+SELECT {rows: r.id} FROM {each:rows} JOIN runs r ON r.id = {int:0} AND r.epoch = {int:1} AND r.state = :from_state
 
 -- name: find_ended
 -- Read back when a count is short: which ends were accepted. What its parent has counted already ended before.
 SELECT {rows: r.id} FROM {each:rows} JOIN runs r ON r.id = {int:0} AND r.epoch = {int:1}
 LEFT JOIN parents p ON p.id = r.parent_id
-WHERE r.finished_at = :now AND r.state = {text:3} AND r.owner IS NULL AND (r.parent_id = 0 OR r.seq > p.delivered)
+WHERE r.finished_at = :now AND r.state = {text:3} AND r.owner IS NULL AND (r.parent_id = 0 OR p.decided = 1 OR r.seq > p.delivered)
 
 -- name: lower_parents
 -- One update a parent and batch, not one a child: joins are decided by this counter, never by a query.
@@ -186,27 +214,78 @@ UPDATE parents SET sealed = 1 WHERE id IN (SELECT {int:0} FROM {each:ids})
 
 -- name: seal_groups
 -- A group takes no more members from its owner; one without a member gets its narrow row now.
-INSERT INTO parents (id, spawned, open, delivered, consumed, failed, cancelled, sealed)
-SELECT g.id, 0, 0, 0, 0, 0, 0, 1 FROM {each:rows} JOIN runs g ON g.id = {int:0} AND g.kind = 'group' AND {from:settle g}
+INSERT INTO parents (id, spawned, open, delivered, consumed, failed, cancelled, held, sealed, decided)
+SELECT g.id, 0, 0, 0, 0, 0, 0, 0, 1, 0 FROM {each:rows} JOIN runs g ON g.id = {int:0} AND g.kind = 'group' AND {from:settle g}
 JOIN runs p ON p.id = g.parent_id AND p.epoch = {int:1} AND {from:complete p} WHERE true
 ON CONFLICT (id) DO UPDATE SET sealed = 1
 
 -- name: find_failing
 -- Groups that fail by what their owner says: it cannot make the items.
-SELECT {rows: g.id, g.epoch, g.parent_id} FROM {each:rows}
+SELECT {rows: g.id} FROM {each:rows}
 JOIN runs g ON g.id = {int:0} AND g.kind = 'group' AND {from:decide g}
 JOIN runs p ON p.id = g.parent_id AND p.epoch = {int:1} AND {from:complete p}
 
--- name: find_deciding
--- Groups of which a member did not complete, and what they are decided with.
-SELECT {rows: r.id, r.epoch, r.parent_id, p.spawned} FROM {each:ids} JOIN runs r ON r.id = {int:0} AND {from:decide r}
-JOIN parents p ON p.id = r.id
+-- name: find_groups
+-- Groups that are not decided, with their policies and how they stand.
+SELECT {rows: r.id, r.epoch, r.parent_id, r.options, r.progress, p.spawned, p.open, p.failed, p.cancelled, p.held, p.sealed}
+FROM {each:ids} JOIN runs r ON r.id = {int:0} AND r.kind = 'group' AND {from:decide r} JOIN parents p ON p.id = r.id
+
+-- name: find_names
+-- What people know members by.
+SELECT {rows: id, key, position} FROM runs WHERE id IN (SELECT {int:0} FROM {each:ids})
+
+-- name: note_failures
+-- A group's digest of its failures, kept in the transaction that ends its members.
+UPDATE runs SET progress = c.digest FROM (SELECT {int:0} AS id, {text:1} AS digest FROM {each:rows}) c
+WHERE runs.id = c.id
 
 -- name: find_settled
 -- Sealed parents whose last child has ended, with what they returned.
-SELECT {rows: r.id, r.epoch, r.parent_id, coalesce(r.output, 'null')}
+SELECT {rows: r.id, r.epoch, r.parent_id, coalesce(r.output, 'null'), CASE WHEN r.kind = 'group' THEN 1 ELSE 0 END}
 FROM {each:ids} JOIN parents p ON p.id = {int:0} AND p.sealed = 1 AND p.open = 0
 JOIN runs r ON r.id = p.id AND {from:settle r}
+
+-- name: mark_decided
+-- A group is decided once: members that end later change its counters and nothing else.
+UPDATE parents SET decided = 1
+WHERE id IN (SELECT {int:0} FROM {each:ids})
+  AND EXISTS (SELECT 1 FROM runs r WHERE r.id = parents.id AND r.kind = 'group' AND {from:decide r})
+
+-- name: release_held
+-- Members that were held back come due, oldest first, as far as their group has room.
+UPDATE runs SET available_at = :now
+WHERE id IN (SELECT r.id FROM runs r WHERE r.parent_id = :group_id AND {from:claim r} AND r.available_at = {held}
+  ORDER BY r.id LIMIT :room)
+
+-- name: lower_held
+-- So many fewer are held back.
+UPDATE parents SET held = parents.held - c.number
+FROM (SELECT {int:0} AS id, {int:1} AS number FROM {each:rows}) c WHERE parents.id = c.id
+
+-- name: find_held
+-- Which of these are held back by their groups.
+SELECT {rows: r.id, r.parent_id} FROM {each:rows} JOIN runs r ON r.id = {int:0} AND r.epoch = {int:1}
+WHERE {from:claim r} AND r.available_at = {held}
+
+-- name: checkpoint
+-- How far a fold is: its value and the last member that is in it, at once, or a member would count twice or never.
+UPDATE runs SET output = c.output, progress = c.progress
+FROM (SELECT {int:0} AS id, {int:1} AS epoch, {text:2} AS output, {text:3} AS progress FROM {each:rows}) c
+WHERE runs.id = c.id AND runs.kind = 'fold' AND {from:settle runs}
+  AND EXISTS (SELECT 1 FROM runs p WHERE p.id = runs.parent_id AND p.epoch = c.epoch AND {from:complete p})
+
+-- name: drop_values
+-- What a fold has taken in is not kept, where its group says so; failures are.
+UPDATE runs SET output = NULL
+FROM (SELECT {int:2} AS group_id, {int:3} AS behind, {int:4} AS upto
+  FROM {each:rows} JOIN runs f ON f.id = {int:0} AND f.kind = 'fold' AND f.progress = {text:1}) c
+WHERE runs.parent_id = c.group_id AND runs.seq > c.behind AND runs.seq <= c.upto AND runs.output IS NOT NULL
+
+-- name: find_folds
+-- Folds that are over, by what their owner says.
+SELECT {rows: f.id, f.epoch, f.parent_id} FROM {each:rows}
+JOIN runs f ON f.id = {int:0} AND f.kind = 'fold' AND {from:settle f}
+JOIN runs p ON p.id = f.parent_id AND p.epoch = {int:1} AND {from:complete p}
 
 -- name: wake
 -- Something was delivered to a workflow that left memory: it becomes claimable in the same transaction.
@@ -256,12 +335,13 @@ UPDATE runs SET {to:drop}, finished_at = :now WHERE id IN (SELECT {int:0} FROM {
 -- Timers that are due, in order of their due times.
 SELECT {rows: id, epoch, parent_id} FROM (
   SELECT id, epoch, parent_id FROM runs
-  WHERE {from:fire runs} AND queue = '' AND name = 'sleep' AND priority = 0 AND available_at <= :now
+  WHERE {from:fire runs} AND queue = '' AND name = 'sleep' AND priority = 0 AND available_at <= :now AND kind = 'timer'
   ORDER BY available_at, id LIMIT :most) found
 
 -- name: next_timer
 -- When the engine must look again.
-SELECT min(available_at) FROM runs WHERE {from:fire runs} AND queue = '' AND name = 'sleep' AND priority = 0
+SELECT min(available_at) FROM runs
+WHERE {from:fire runs} AND queue = '' AND name = 'sleep' AND priority = 0 AND kind = 'timer'
 
 -- name: flag
 -- A cancel is a durable request: the flag comes first, what it means for the run afterwards.

@@ -16,19 +16,23 @@ from fanfold.model import lifecycle
 from fanfold.model.commands import (
     Batch,
     Block,
+    Checkpoint,
     ClaimRequest,
     Eviction,
     Existing,
+    Folded,
     Outcome,
     Progressed,
     Release,
     Retried,
     Seal,
+    Siblings,
 )  # fmt: skip
-from fanfold.model.run import MOST_CRASHES, ROOT, SUSPECT, TIMER, Claimed, End, NewRun
+from fanfold.model.run import GROUP, MOST_CRASHES, PAGE, ROOT, SUSPECT, TIMER, Claimed, End, NewRun
 from fanfold.store.cancels import Cancels
 from fanfold.store.database import BatchRejected, CommitUnknown, Database
 from fanfold.store.endings import Endings
+from fanfold.store.siblings import refuse_conflicts
 from fanfold.store.transaction import Transaction, keyed
 
 CHUNK = 1000  # rows of one step of work that the engine set itself
@@ -96,9 +100,9 @@ class Store:
 
 
 def _is_doomed(row: NewRun, cancelled: Container[int]) -> bool:
-    """Tell whether a new run is under a cancel request: anything but compensation, and timers, which start nothing."""
+    """Tell whether a new run is under a cancel request: anything but compensation, and what starts nothing."""
     is_under = row.parent_id in cancelled or row.root_id in cancelled
-    return is_under and row.parent_id != ROOT and not row.compensates and row.kind != TIMER
+    return is_under and row.parent_id != ROOT and not row.compensates and row.kind not in (TIMER, PAGE)
 
 
 class Suspect(msgspec.Struct):
@@ -140,7 +144,11 @@ class _Application:
             ("claims", self._claim_all),
             ("progress", self._note_progress),
             ("drops", self._drop),
+            ("pages", partial(self._endings.end, event="fire")),
+            ("checkpoints", self._checkpoint),
+            ("folds", self._end_folds),
             ("returns", self._return),
+            ("siblings", self._add_siblings),
             ("ends", partial(self._endings.end, event="complete")),
             ("retries", self._retry),
             ("fires_timers", self._fire_timers),
@@ -163,15 +171,15 @@ class _Application:
 
     async def _seal(self, seals: Sequence[Seal]) -> None:
         await self._tx.execute("seal_groups", rows=seals)
-        failed = [seal for seal in seals if seal.error is not None]
-        if failed:
-            errors = {seal.id: seal.error for seal in failed}
-            rows = await self._tx.rows("find_failing", rows=failed)
-            await self._endings.end(
-                [End(id, epoch, parent, lifecycle.target("decide"), None, errors[id]) for id, epoch, parent in rows],
-                "decide",
-            )
-        await self._settle([seal.id for seal in seals if seal.error is None])
+        errors = {seal.id: seal.error for seal in seals if seal.error is not None}
+        if errors:
+            failing = [
+                id for (id,) in await self._tx.rows("find_failing", rows=[s for s in seals if s.error is not None])
+            ]
+            await self._endings.end(await self._endings.groups.failing(failing, errors), "decide")
+        sealed = [seal.id for seal in seals if seal.error is None]
+        await self._endings.end(await self._endings.groups.broken(sealed), "decide")
+        await self._settle(sealed)
 
     async def _claim_all(self, claims: Sequence[ClaimRequest]) -> None:
         for claim in claims:
@@ -182,6 +190,36 @@ class _Application:
         for id, epoch, text in progress:
             latest[id, epoch] = text or latest.get((id, epoch))
         await self._tx.execute("note_progress", rows=[(*run, text) for run, text in latest.items()])
+
+    async def _add_siblings(self, commands: Sequence[Siblings]) -> None:
+        """End members that add others to their groups; who gives a key to another input than it has fails for it."""
+        ends = await refuse_conflicts(self._tx, commands)
+        refused = {end.id for end in ends}
+        accepted = [command for command in commands if command.id not in refused]
+        rows = [row for command in accepted for row in command.new]
+        limited = await self._endings.groups.limited(sorted({row.parent_id for row in rows}))
+        for row in rows:
+            row.is_held = int(row.parent_id in limited)
+        await self._insert(rows)
+        self._outcome.woken = True
+        await self._endings.end([end for end in ends if end.state != lifecycle.COMPLETED], "fail")
+        await self._return([command.end for command in accepted])
+
+    async def _checkpoint(self, checkpoints: Sequence[Checkpoint]) -> None:
+        await self._tx.execute("checkpoint", rows=[checkpoint[:4] for checkpoint in checkpoints])
+        dropped = [
+            (point.id, point.progress, point.group_id, point.after, point.upto) for point in checkpoints if point.drops
+        ]
+        if dropped:
+            await self._tx.execute("drop_values", rows=dropped)
+
+    async def _end_folds(self, folds: Sequence[Folded]) -> None:
+        said = {fold.id: fold for fold in folds}
+        ends: list[End] = []
+        for id, epoch, parent in await self._tx.rows("find_folds", rows=[(fold.id, fold.epoch) for fold in folds]):
+            state = lifecycle.COMPLETED if said[id].error is None else lifecycle.FAILED
+            ends.append(End(id, epoch, parent, state, said[id].output, said[id].error))
+        await self._endings.end(ends, "settle")
 
     async def _settle(self, parents: Sequence[int]) -> None:
         await self._endings.end(await self._endings.settled(parents), "settle")
@@ -225,14 +263,21 @@ class _Application:
             doomed = [row for row in new if _is_doomed(row, cancelled)]
             # They never start, but they have a place in their parent's order: it hears that they were cancelled.
             self._outcome.doomed.update(row.id for row in doomed if row.state == lifecycle.RUNNING)
-            pending = [msgspec.structs.replace(row, state=lifecycle.PENDING) for row in doomed]
+            pending = [msgspec.structs.replace(row, state=lifecycle.PENDING, is_held=0) for row in doomed]
             await self._insert_rows(pending, is_doomed=True)
             await self._ask([row.id for row in doomed])
             new = [row for row in new if not _is_doomed(row, cancelled)]
+        groups = {row.id for row in new if row.kind == GROUP}
+        if groups:  # a statement does not see what it inserts: members come after their groups
+            members = [row for row in new if row.parent_id in groups]
+            await self._insert_rows([row for row in new if row.parent_id not in groups], is_doomed=False)
+            new = members
         await self._insert_rows(new, is_doomed=False)
 
     async def _insert_rows(self, new: Sequence[NewRun], *, is_doomed: bool) -> None:
         tx = self._tx
+        if not new:
+            return
         inserted = await tx.execute(
             "insert_runs", rows=new, owner=self._owner, now=self._outcome.now, doomed=int(is_doomed)
         )
@@ -246,7 +291,22 @@ class _Application:
         counts = Counter(row.parent_id for row in new)
         del counts[0]
         if counts:
-            await tx.execute("raise_parents", rows=sorted(counts.items()))
+            held = Counter(row.parent_id for row in new if row.is_held)
+            await tx.execute("raise_parents", rows=[(id, number, held[id]) for id, number in sorted(counts.items())])
+            if held:
+                await self._endings.groups.make_room(sorted(held))
+        adopting = [(row.id, row.adopts) for row in new if row.adopts]
+        if adopting:
+            await self._adopt(adopting)
+
+    async def _adopt(self, rows: Sequence[tuple[int, int]]) -> None:
+        """Complete new members with what those of an earlier group have returned."""
+        found = await self._tx.rows("find_adoptable", rows=rows)
+        ends = [End(id, 0, parent, lifecycle.COMPLETED, output) for id, parent, _, output in found]
+        await self._endings.end(ends, "fire")
+        if found:
+            await self._tx.execute("note_same_as", rows=[(id, old) for id, _, old, _ in found])
+        self._outcome.woken = True  # the rest may be claimed
 
     async def _explain(self, refused: Sequence[NewRun]) -> None:
         """Find out why rows were not inserted: their identity is taken, or their parent may start nothing."""
@@ -274,8 +334,9 @@ class _Application:
         A workflow would otherwise hear of its child's end before its own cancel, and fail instead of compensating.
         """
         above = [id for (id,) in await self._tx.rows("open_above", ids=keyed(ids))]
-        await self._tx.execute("flag", ids=keyed([*above, *ids]), now=self._outcome.now)
-        self._outcome.flagged.extend([*above, *ids])
+        asked = [*above, *(id for id in ids if id not in above)]
+        await self._tx.execute("flag", ids=keyed(asked), now=self._outcome.now)
+        self._outcome.flagged.extend(asked)
 
     async def _claimable(self, claim: ClaimRequest) -> list[tuple[int]]:
         """Return the ids of what a claim is for, as rows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -35,6 +35,18 @@ class Transaction:
     async def rows(self, name: str, /, **parameters: Any) -> list[Any]:
         """Return the rows of a statement, plain."""
         return msgspec.json.decode(await self.text(name, **parameters))
+
+
+class Locked(NamedTuple):
+    """A parent's row, under its lock."""
+
+    id: int
+    delivered: int
+    sealed: int
+    idle: int  # a run that left memory waits
+    is_group: int  # that is not decided
+    held: int  # members that it holds back
+    decided: int
 
 
 def _bind(parameters: dict[str, Any]) -> dict[str, str | int | None]:

@@ -66,6 +66,9 @@ CREATE INDEX runs_paused ON runs (root_id) WHERE state = 'paused';
 -- Whose processes died, again and again: few, claimed one by one.
 CREATE INDEX runs_suspect ON runs (crashes, available_at, id) WHERE crashes > 0;
 
+-- Members that their group holds back, oldest first; no claim sees them.
+CREATE INDEX runs_held_back ON runs (parent_id, id) WHERE state = 'pending' AND available_at = {held};
+
 -- Failed attempts that were followed by another one, for people.
 CREATE TABLE attempts (
   run_id {integer} NOT NULL,
@@ -86,7 +89,9 @@ CREATE TABLE parents (
   consumed {integer} NOT NULL,
   failed {integer} NOT NULL,
   cancelled {integer} NOT NULL,
-  sealed {integer} NOT NULL
+  held {integer} NOT NULL,
+  sealed {integer} NOT NULL,
+  decided {integer} NOT NULL
 );
 
 -- One row a store. `commit_sequence` tells whether a batch of unknown outcome was committed.
