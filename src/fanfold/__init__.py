@@ -26,7 +26,9 @@ from fanfold.model.retry import Retry
 from fanfold.model.run import ChildCounts, RunStatus
 from fanfold.run import Run
 from fanfold.worker.context import current
+from fanfold.worker.group import Group, open_group
 from fanfold.worker.handle import Handle
+from fanfold.worker.outcome import Outcome
 from fanfold.worker.sleep import sleep
 from fanfold.worker.task import Task, Workflow
 
@@ -35,6 +37,7 @@ __all__ = [
     "ChildCounts",
     "FanfoldError",
     "GiveUp",
+    "Group",
     "GroupFailed",
     "Handle",
     "InvalidInput",
@@ -44,6 +47,7 @@ __all__ = [
     "NotAllowed",
     "NotFound",
     "NotInRun",
+    "Outcome",
     "PayloadTooLarge",
     "Quarantined",
     "Retry",
@@ -59,5 +63,6 @@ __all__ = [
     "UnknownTask",
     "Workflow",
     "current",
+    "open_group",
     "sleep",
 ]

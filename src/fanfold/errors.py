@@ -109,17 +109,18 @@ class TaskCancelled(TaskFailed):
 class GroupFailed(ExceptionGroup[TaskFailed], FanfoldError):
     """Children that were started together failed: the exceptions are at most 100 of theirs, `.summary` counts all."""
 
-    def __new__(cls, summary: str, failures: Sequence[TaskFailed]) -> Self:
+    def __new__(cls, message: str, failures: Sequence[TaskFailed], summary: Any = None) -> Self:
         """Make the group of these failures."""
-        return super().__new__(cls, summary, failures)
+        del summary
+        return super().__new__(cls, message, failures)
 
-    def __init__(self, summary: str, failures: Sequence[TaskFailed]) -> None:
-        del failures
+    def __init__(self, message: str, failures: Sequence[TaskFailed], summary: Any = None) -> None:
+        del message, failures
         self.summary = summary
 
     def derive(self, excs: Sequence[TaskFailed], /) -> GroupFailed:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the same for some of the failures: what `split` and `except*` make."""
-        return GroupFailed(self.summary, excs)
+        return GroupFailed(self.message, excs, self.summary)
 
 
 class GiveUp(FanfoldError):

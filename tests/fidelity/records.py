@@ -56,7 +56,7 @@ async def replay(record: Record) -> tuple[str | None, End | None, Said]:
         None, 0, record.created_at, 1,
     )  # fmt: skip
     ids = itertools.count(BEYOND)
-    workflow = WorkflowRun(claimed, 1, program, record.created_at, "store", lambda: next(ids))
+    workflow = WorkflowRun(claimed, 1, {claimed.name: program}, record.created_at, "store", lambda: next(ids))
     workflow.begin(record.children)
     for child in record.deliveries:
         end = End(child.id, 0, 1, child.state, child.output, child.error)

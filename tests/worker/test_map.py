@@ -136,12 +136,12 @@ async def test_the_first_failure_cancels_the_rest_and_is_raised_as_a_group():
         try:
             await square.map([13])
         except GroupFailed as failed:
-            return failed.summary
+            return str(failed.summary)
         return ""
 
     async with TestApp(app) as test:
         run = await test.start(fails)
-        assert await test.result(run) == "1 of 1 failed: ValueError: no thirteen"
+        assert await test.result(run) == "1 of 1 failed: ValueError on #0: no thirteen"
         await test.settle()
         tree = await test.queries.tree_level(run.id, 0, 100)
     assert [child.state for child in tree] == [lifecycle.FAILED, lifecycle.FAILED]
@@ -189,7 +189,7 @@ async def test_what_the_items_raise_is_raised_where_the_map_is_awaited(at: int):
         except GroupFailed as failed:
             (error,) = failed.exceptions
             assert isinstance(error, TaskFailed)
-            return f"{failed.summary} ({error.caused_by(OSError)})"
+            return f"{failed.message} ({error.caused_by(OSError)})"
         return ""
 
     async with TestApp(app, crash_at=at) as test:

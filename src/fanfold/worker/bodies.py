@@ -9,13 +9,11 @@ from functools import partial
 from typing import Any
 
 from fanfold.engine.engine import Engine
-from fanfold.errors import RetryAfter
 from fanfold.model import lifecycle
-from fanfold.model.commands import Batch, Existing, Outcome, Progressed, Release, Retried
-from fanfold.model.ids import place_random
-from fanfold.model.retry import asked_delay_ms, kinds_of
+from fanfold.model.commands import Batch, Existing, Outcome, Progressed, Release, Retried, Siblings
 from fanfold.model.run import MOST_CRASHES, Claimed, End, NewRun, quarantine_text
 from fanfold.store.at_work import AtWork
+from fanfold.worker.attempts import brief_of, delay_ms, record, wants_another
 from fanfold.worker.body import Body
 from fanfold.worker.calls import Calls
 from fanfold.worker.claims import Intake
@@ -23,10 +21,12 @@ from fanfold.worker.context import TaskContext
 from fanfold.worker.desk import Desk
 from fanfold.worker.executors.executors import Executors, Places
 from fanfold.worker.executors.loop import Interrupted
-from fanfold.worker.executors.processes import BodyFailed, Output, ProcessDied
-from fanfold.worker.failures import BROKEN, MAX_BRIEF, brief, failure_text
+from fanfold.worker.executors.processes import Output, ProcessDied
+from fanfold.worker.failures import BROKEN, failure_text
+from fanfold.worker.feeds import Feeds
 from fanfold.worker.limits import TimedOut, TimeLimit
 from fanfold.worker.recall import Recall
+from fanfold.worker.siblings import Added
 from fanfold.worker.task import Task
 
 GRACE_S = 10.0  # what a body has that was asked to stop; then its run ends without it
@@ -38,8 +38,9 @@ class Bodies:
     """The task bodies of one worker."""
 
     def __init__(
-        self, engine: Engine, tasks: Mapping[str, Task[..., Any]], intake: Intake, places: Places, at_work: AtWork
-    ) -> None:
+        self, engine: Engine, tasks: Mapping[str, Task[..., Any]], intake: Intake, feeds: Feeds, places: Places,
+        at_work: AtWork,
+    ) -> None:  # fmt: skip
         self._engine = engine
         self._tasks = tasks
         self._intake = intake
@@ -50,7 +51,7 @@ class Bodies:
         self.late_ends = 0  # of these
         self._asked_roots: set[int] = set()  # by the commit whose effects are dealt out
         self.state: Any = None  # what the app's lifespan yielded
-        self._desk = Desk(engine, intake)
+        self._desk = Desk(engine, intake, tasks, feeds)
         self._executors = Executors(places, self._begin, self._finish, at_work, self._desk.alarm)
         self._desk.executors = self._executors
         self.slots = self._executors.slots
@@ -100,6 +101,15 @@ class Bodies:
         body = self._held.get(id)
         return None if body is None or body.epoch != epoch or body.is_dead else self.calls_of(body)
 
+    def siblings_of_run(self, id: int, epoch: int) -> Added | None:
+        """Return what a member adds to its group; None if its run is no longer this worker's."""
+        body = self._held.get(id)
+        if body is None or body.epoch != epoch or body.is_dead:
+            return None
+        if body.siblings is None:
+            body.siblings = Added(body.run, epoch, body.task, self._desk.take_id)
+        return body.siblings
+
     def report(self, id: int, epoch: int, progress: str) -> None:
         """Record how far a run is; from any thread."""
         is_first = not self._reports
@@ -136,6 +146,10 @@ class Bodies:
             # It had a slot to the last: what came meanwhile was not claimed, and no commit follows.
             self._desk.loop.call_soon(self._intake.request)
             return
+        if error is None and body.calls is not None and body.calls.groups.outlasts_body():
+            # What is left only this attempt can do: items to add, folds to finish. Then it is over.
+            body.on_filled = partial(self._finish_when_filled, body, value)
+            return
         self._close(body)
         run = body.run
         if body.limit is not None and body.limit.error is not None:
@@ -149,11 +163,22 @@ class Bodies:
             except BROKEN as unstorable:  # what cannot be stored fails the run, never the worker
                 error = unstorable
             else:
-                end = End(run.id, body.epoch, run.parent_id, lifecycle.COMPLETED, output)
-                commits = self._engine.commits
-                commits.end(end) if body.calls is None else commits.returned(end)
+                self._complete(body, End(run.id, body.epoch, run.parent_id, lifecycle.COMPLETED, output))
                 return
         self._fail(body, error)
+
+    def _complete(self, body: Body, end: End) -> None:
+        commits = self._engine.commits
+        if body.siblings is not None:
+            commits.siblings(Siblings(end, body.siblings.new))
+        elif body.calls is None:
+            commits.end(end)
+        else:
+            commits.returned(end)
+
+    def _finish_when_filled(self, body: Body, value: Any) -> None:
+        if not body.is_over and body.calls is not None and not body.calls.groups.is_busy:
+            self._finish(body, value, None)
 
     def _on_late(self, body: Body, error: BaseException | None) -> None:
         """Count and tell what a body came to after its attempt was over; an end that was asked of it is no news."""
@@ -165,7 +190,7 @@ class Bodies:
             log.warning(
                 "%s (run %s): attempt %s %s after it was over; that is not recorded (late ends so far: %s)",
                 body.run.name, body.run.id, body.attempt,
-                "returned" if error is None else f"raised {_brief(error)}", self.late_ends,
+                "returned" if error is None else f"raised {brief_of(error)}", self.late_ends,
             )  # fmt: skip
 
     def _disown(self, body: Body) -> None:
@@ -191,42 +216,33 @@ class Bodies:
                 self._failed(body, error)
         except Exception as odd:  # noqa: BLE001 - nobody else would ever end the run
             odd.__context__ = odd.__context__ or error
-            self._end(body, lifecycle.FAILED, _record(odd, body.attempt))
-            log.warning("%s (run %s) failed: attempt %s: %s", body.run.name, body.run.id, body.attempt, _brief(odd))
+            self._end(body, lifecycle.FAILED, record(odd, body.attempt))
+            log.warning("%s (run %s) failed: attempt %s: %s", body.run.name, body.run.id, body.attempt, brief_of(odd))
 
     def _cancelled(self, body: Body, error: BaseException) -> None:
         """End a run that was asked to: what its body raised instead of an end is kept, and not tried again."""
         if isinstance(error, asyncio.CancelledError):
             error = asyncio.CancelledError("the run was cancelled").with_traceback(error.__traceback__)
         else:
-            log.warning("%s (run %s) was cancelled, and raised %s", body.run.name, body.run.id, _brief(error))
-        self._end(body, lifecycle.CANCELLED, _record(error, body.attempt))
+            log.warning("%s (run %s) was cancelled, and raised %s", body.run.name, body.run.id, brief_of(error))
+        self._end(body, lifecycle.CANCELLED, record(error, body.attempt))
 
     def _failed(self, body: Body, error: BaseException) -> None:
         run, retry, attempt = body.run, body.retry, body.attempt
-        said = f"{run.name} (run {run.id}) failed: attempt {attempt} of {retry.max_attempts}: {_brief(error)}"
-        wants = attempt < retry.max_attempts if _asks_itself(error) else retry.wants(attempt, _kinds(error))
+        said = f"{run.name} (run {run.id}) failed: attempt {attempt} of {retry.max_attempts}: {brief_of(error)}"
+        wants = wants_another(body, error)
         if wants and not body.is_cancelled:
-            delay_ms = self._delay_ms(body, error)
-            log.warning("%s; the next one in %.1f s", said, delay_ms / 1000)
-            self._engine.commits.retry(Retried(run.id, body.epoch, delay_ms, _record(error, attempt)))
+            later_ms = delay_ms(body, error)
+            log.warning("%s; the next one in %.1f s", said, later_ms / 1000)
+            self._engine.commits.retry(Retried(run.id, body.epoch, later_ms, record(error, attempt)))
         else:
             log.warning("%s", said)
-            self._end(body, lifecycle.FAILED, _record(error, attempt))
+            self._end(body, lifecycle.FAILED, record(error, attempt))
 
     def _end(self, body: Body, state: str, error: str) -> None:
         """End a run that has no result."""
         commits, end = self._engine.commits, End(body.run.id, body.epoch, body.run.parent_id, state, None, error)
         commits.end(end) if body.calls is None else commits.end_parent(end)
-
-    def _delay_ms(self, body: Body, error: BaseException) -> int:
-        if isinstance(error, BodyFailed) and error.retry_after_ms is not None:
-            return error.retry_after_ms
-        if isinstance(error, RetryAfter):
-            return asked_delay_ms(error.delay)
-        # The same in every process that may decide this; different for each run, so that they do not come in herds.
-        chance = place_random(body.run.id, 0, f"retry {body.attempt}").uniform(-1, 1)
-        return body.retry.delay_ms(body.attempt, chance)
 
     def _give_up_on(self, body: Body, error: BaseException) -> None:
         """End an attempt whose body does not: what it still does reaches nothing."""
@@ -243,7 +259,7 @@ class Bodies:
         """Let a run start again whose body was ended from outside; the third time in a row it is quarantined."""
         run, commits = body.run, self._engine.commits
         crashes = 1 + (run.crashes if isinstance(run, Claimed) else 0)
-        log.warning("%s (run %s) was ended from outside: %s", run.name, run.id, _brief(error))
+        log.warning("%s (run %s) was ended from outside: %s", run.name, run.id, brief_of(error))
         if crashes < MOST_CRASHES:
             commits.release(run.id, body.epoch, 1)
         else:
@@ -289,7 +305,7 @@ class Bodies:
 
     def _ask(self, body: Body) -> None:
         cancelled = asyncio.CancelledError("the run is asked to cancel")
-        if not body.is_started:
+        if not body.is_started or body.on_filled is not None:
             self._finish(body, None, cancelled)
             self._executors.of(body).cancel(body)  # it may have been sent ahead to a process
             return
@@ -322,7 +338,7 @@ class Bodies:
         """Forget what has ended or is tried again; another attempt of a child that is waited for is claimed in time."""
         held = self._held
         self._asked_roots = set()
-        for command in (*batch.ends, *batch.returns, *batch.retries, *batch.releases):
+        for command in (*batch.ends, *batch.returns, *batch.siblings, *batch.retries, *batch.releases):
             body = held.get(command.id)
             if body is not None and body.epoch == command.epoch:
                 del held[command.id]
@@ -368,20 +384,3 @@ class Bodies:
             if not body.is_over:
                 self._close(body)
         self._executors.abandon()
-
-
-def _asks_itself(error: BaseException) -> bool:
-    """Tell whether a body said itself that it wants to be tried again."""
-    return isinstance(error, RetryAfter) or (isinstance(error, BodyFailed) and error.retry_after_ms is not None)
-
-
-def _kinds(error: BaseException) -> list[str]:
-    return error.kinds if isinstance(error, BodyFailed) else kinds_of(error)
-
-
-def _record(error: BaseException, attempt: int) -> str:
-    return error.text if isinstance(error, BodyFailed) else failure_text(error, attempt)
-
-
-def _brief(error: BaseException) -> str:
-    return str(error)[:MAX_BRIEF] if isinstance(error, BodyFailed) else brief(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fanfold.errors import InvalidInput
@@ -17,6 +17,7 @@ from fanfold.worker.task import Task
 if TYPE_CHECKING:
     from fanfold.worker.calls import Calls
     from fanfold.worker.limits import TimeLimit
+    from fanfold.worker.siblings import Added
 
 
 class Body:
@@ -26,7 +27,7 @@ class Body:
 
     __slots__ = (
         "calls", "carrier", "context", "coroutine", "epoch", "has_slot", "is_cancelled", "is_over", "is_started",
-        "is_waiting", "limit", "place", "run", "task",
+        "is_waiting", "limit", "on_filled", "place", "run", "siblings", "task",
     )  # fmt: skip
 
     def __init__(self, run: NewRun | Claimed, epoch: int, task: Task[..., Any], context: Context) -> None:
@@ -36,6 +37,8 @@ class Body:
         self.context = context
         self.carrier: asyncio.Task[None] | None = None
         self.calls: Calls | None = None  # its children, from the first call on
+        self.siblings: Added | None = None  # what it adds to its own group
+        self.on_filled: Callable[[], None] | None = None  # it has returned, and this ends it when its groups are filled
         self.limit: TimeLimit | None = None
         self.is_started = False
         self.has_slot = False
@@ -53,6 +56,11 @@ class Body:
     def is_dead(self) -> bool:
         """Tell whether what the body still does reaches nothing."""
         return self.is_over or (self.limit is not None and self.limit.error is not None)
+
+    @property
+    def parents(self) -> list[int]:
+        """Whose children the body may wait for: its own run's, and its groups'."""
+        return [self.run.id, *(() if self.calls is None else list(self.calls.groups.feeds))]
 
     @property
     def retry(self) -> Retry:
@@ -80,6 +88,8 @@ class Body:
                 f"{self.task.name} is a plain function that returned a coroutine, as a decorator's does around an "
                 "`async def`: let the decorator's function be `async def`, and await the other in it"
             )
+        if self.calls is not None:
+            self.calls.groups.wait_for_items()
         return value
 
     def start(self) -> Any:

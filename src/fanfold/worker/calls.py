@@ -24,6 +24,7 @@ from fanfold.worker.body import Body
 from fanfold.worker.handle import Handle, fail, settle
 from fanfold.worker.new_runs import conflict, new_child
 from fanfold.worker.task import CallOptions, Task
+from fanfold.worker.task_groups import TaskGroups
 
 if TYPE_CHECKING:
     from fanfold.worker.desk import Desk
@@ -34,8 +35,8 @@ class TaskHandle(Handle[Any]):
 
     __slots__ = ("_calls",)
 
-    def __init__(self, calls: Calls, loop: asyncio.AbstractEventLoop, run_id: int, task: Task[..., Any]) -> None:
-        super().__init__(loop, run_id, task.name, run_id, calls.on_cancel, task.signature.result.decode)
+    def __init__(self, calls: Calls, run_id: int, task_name: str, decode: Callable[[str], Any]) -> None:
+        super().__init__(calls.loop, run_id, task_name, run_id, calls.on_cancel, decode)
         self._calls = calls
 
     def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Any = None) -> None:
@@ -47,40 +48,38 @@ class TaskHandle(Handle[Any]):
     def _block(self, timeout_s: float | None) -> None:
         self._calls.block(self, timeout_s)
 
-    def moved_to(self, run_id: int) -> None:
-        """Stand for a run that was there already."""
-        self._run_id = run_id
-
 
 class _Waiter:
     """The thread of a sync body that waits in `handle.result()`."""
 
-    def __init__(self, handle: TaskHandle) -> None:
+    def __init__(self, handle: Handle[Any]) -> None:
         self.handle = handle
         self.event = threading.Event()
         self.error: BaseException | None = None
         self.alarm: Alarm | None = None
+        self.is_over = False  # it need not wait any more; otherwise it is woken to make items
 
 
 class Calls:
     """The calls of one body."""
 
     def __init__(self, body: Body, desk: Desk) -> None:
-        self._body = body
+        self.body = body
+        self.loop = desk.loop
         self._desk = desk
-        self._loop = desk.loop
         self._recorded: dict[tuple[str, str], Recorded] = {}
         self._counts: Counter[str] = Counter()
         self._keyed: dict[tuple[str, str], tuple[TaskHandle, int]] = {}
-        self._handles: dict[int, TaskHandle] = {}
+        self._handles: dict[int, Handle[Any]] = {}
         self._ended: dict[int, End] = {}  # recorded children that ended before they were called again
-        self._awaited: set[TaskHandle] = set()
+        self._awaited: set[Handle[Any]] = set()
         self._ready: list[End] = []  # kept back until the body has a slot
         self._waiters: list[_Waiter] = []  # more than one where the body has threads of its own
         self._returning: list[asyncio.Future[None]] = []  # waited for something else, and need a slot again
         self._is_going_on = False
         self._looks = False
         self.is_closed = False
+        self.groups = TaskGroups(self, desk)
 
     def recall(self, recorded: Iterable[Recorded]) -> None:
         """Take note of the children of earlier attempts; before the body starts."""
@@ -95,8 +94,8 @@ class Calls:
         """Start a child, or find the one that an earlier attempt started."""
         if self.is_closed:
             raise Evicted
-        run = self._body.run
-        self._body.task.refuse_foreign(task)
+        run = self.body.run
+        self.body.task.refuse_foreign(task)
         if run.depth >= MAX_DEPTH:
             raise NotAllowed(f"runs may be nested {MAX_DEPTH} deep; run {run.id} is at that depth")
         if options.key is None:
@@ -108,28 +107,45 @@ class Calls:
             key = options.key
             if (key, task.name) in self._keyed:
                 return self._same_key(key, task.name, hashed)
-        key, known = self._find(key, task.name)
+        key, known = self.find(key, task.name)
         if known is not None and known.digest != hashed:
             raise conflict(key, task.name, known.id)
         new = self._new(task, options, key, hashed, text) if known is None else None
         child = new or known
         assert child is not None  # noqa: S101 - one of the two
-        handle = TaskHandle(self, self._loop, child.id, task)
+        handle = self.new_handle(child.id, task.name, task.signature.result.decode)
         if options.key is not None:
             self._keyed[options.key, task.name] = handle, hashed
-        self._handles[handle.id] = handle
         self._desk.post(self._send, new, known)
         return handle
 
     def _new(self, task: Task[..., Any], options: CallOptions, key: str, hashed: int, text: str) -> NewRun:
-        run = self._body.run
-        new = new_child(run, self._body.epoch, task, options, key, hashed, text, run.compensates)
+        run = self.body.run
+        new = new_child(run, self.body.epoch, task, options, key, hashed, text, run.compensates)
         new.id = self._desk.take_id()
         return new
 
-    def _find(self, key: str, name: str) -> tuple[str, Recorded | None]:
+    def new_handle(self, id: int, name: str, decode: Callable[[str], Any]) -> TaskHandle:
+        """Return the handle of a child; it is resolved when the body is told of that child's end."""
+        handle = TaskHandle(self, id, name, decode)
+        self.expect(handle)
+        return handle
+
+    def expect(self, handle: Handle[Any]) -> None:
+        """Resolve a handle when its child's end is told."""
+        self._handles[handle.id] = handle
+
+    def earlier(self, key: str, name: str) -> int:
+        """Return the newest child of this key that an earlier attempt started; 0 if there is none."""
+        for number in range(self.body.attempt - 1, 0, -1):
+            known = self._recorded.get((keys.of_attempt(key, number), name))
+            if known is not None:
+                return known.id
+        return 0
+
+    def find(self, key: str, name: str) -> tuple[str, Recorded | None]:
         """Return the child that answers this call, the newest one first, or the key under which to start one."""
-        attempt = self._body.attempt
+        attempt = self.body.attempt
         for number in range(attempt, 0, -1):
             known = self._recorded.get((keys.of_attempt(key, number), name))
             if known is not None:
@@ -145,14 +161,20 @@ class Calls:
             raise conflict(key, name, handle.id)
         return handle
 
-    def block(self, handle: TaskHandle, timeout_s: float | None) -> None:
+    def block(self, handle: Handle[Any], timeout_s: float | None) -> None:
         """Wait in the body's thread until a child has ended; TimeoutError, CancelledError, Evicted."""
-        if self._loop is asyncio._get_running_loop():  # noqa: SLF001 - the public one raises where there is none
+        if self.loop is asyncio._get_running_loop():  # noqa: SLF001 - the public one raises where there is none
             return  # nothing can wait here: the handle says itself that it has no result
         waiter = _Waiter(handle)
         self._desk.post(self._block, waiter, timeout_s)
-        self._desk.resting()
-        waiter.event.wait()
+        while True:
+            self._desk.resting()
+            waiter.event.wait()
+            if waiter.is_over:
+                break
+            waiter.event.clear()
+            while self.groups.make_items():
+                pass
         if waiter.error is not None:
             raise waiter.error
 
@@ -162,14 +184,14 @@ class Calls:
         if self.is_closed:
             return
         if new is not None:
-            self._desk.got_on(self._body)
+            self._desk.got_on(self.body)
             self._desk.spawn(new)
         elif known is not None:
-            ended = self._ended.pop(known.id, None)
+            ended = self.ended_before(known.id)
             if ended is not None:
                 self._take([ended])
             elif lifecycle.is_terminal(known.state):
-                self._desk.read(known.id, lambda end: self._take([end]))
+                self._desk.read(known.id, self.take_now)
             elif known.state == lifecycle.PENDING:
                 self._desk.want(known.id, known.available_at)
 
@@ -184,7 +206,7 @@ class Calls:
         handle.moved_to(existing.id)
         self._handles[existing.id] = handle
         if lifecycle.is_terminal(existing.state):
-            self._desk.read(existing.id, lambda end: self._take([end]))
+            self._desk.read(existing.id, self.take_now)
         elif existing.state == lifecycle.PENDING:
             self._desk.want(existing.id, 0)
 
@@ -196,6 +218,8 @@ class Calls:
     def on_delivered(self, ends: Iterable[End]) -> None:
         """Hear that children ended."""
         known = [end for end in ends if end.id in self._handles or self._keep(end)]
+        if self.groups.feeds:
+            known = [end for end in known if not self.groups.take_end(end)]
         if known and not self.is_closed:
             self._take(known)
 
@@ -203,6 +227,14 @@ class Calls:
         if self._recorded:
             self._ended[end.id] = end
         return False
+
+    def ended_before(self, id: int) -> End | None:
+        """Return how a recorded child ended since the body started again, and before it called that child."""
+        return self._ended.pop(id, None)
+
+    def take_now(self, end: End) -> None:
+        """Resolve one handle, as soon as the body has a slot."""
+        self._take([end])
 
     def _take(self, ends: list[End]) -> None:
         """Resolve handles, as soon as the body has a slot to go on in."""
@@ -212,11 +244,11 @@ class Calls:
         self._resume()
 
     def _resume(self) -> None:
-        if self._body.has_slot or not self._body.is_started:
+        if self.body.has_slot or not self.body.is_started:
             self._deal()
         elif not self._is_going_on:
             self._is_going_on = True
-            self._desk.go_on(self._body, self._went_on)
+            self._desk.go_on(self.body, self._went_on)
 
     def _went_on(self) -> None:
         self._is_going_on = False
@@ -235,15 +267,15 @@ class Calls:
                 back.set_result(None)
         for waiter in [waiter for waiter in self._waiters if waiter.error is not None or waiter.handle.done()]:
             self._wake(waiter)
-        if self._waiters and self._body.has_slot and not self._body.is_over:
+        if self._waiters and self.body.has_slot and not self.body.is_over:
             # Other threads of the body still wait, perhaps for what needs its slot.
-            self._desk.let_go(self._body)
+            self._desk.let_go(self.body)
         if self._awaited:
             self._look_soon()
 
     # Waiting ---------------------------------------------------------------------------------------------------------
 
-    def note_wait(self, handle: TaskHandle) -> None:
+    def note_wait(self, handle: Handle[Any]) -> None:
         """Take note that the body, or a task of it, waits for a child."""
         self._awaited.add(handle)
         self._look_soon()
@@ -251,11 +283,11 @@ class Calls:
     def _look_soon(self) -> None:
         if not self._looks:
             self._looks = True
-            self._loop.call_soon(self._let_go)
+            self.loop.call_soon(self._let_go)
 
     def _let_go(self) -> None:
         self._looks = False
-        body = self._body
+        body = self.body
         self._awaited = {handle for handle in self._awaited if not handle.done()}
         if self._awaited and body.has_slot and not body.is_over:
             self._desk.let_go(body)
@@ -263,30 +295,36 @@ class Calls:
     @contextlib.asynccontextmanager
     async def away(self) -> AsyncGenerator[None]:
         """Have no slot while something else than a child is waited for that needs one: a root of its own."""
-        is_here = self._loop is asyncio.get_running_loop()
-        if is_here and self._body.has_slot and not self._body.is_over:
-            self._desk.let_go(self._body)
+        is_here = self.loop is asyncio.get_running_loop()
+        if is_here and self.body.has_slot and not self.body.is_over:
+            self._desk.let_go(self.body)
         try:
             yield
         finally:
-            if is_here and not self._body.has_slot and not self.is_closed:
-                self._returning.append(back := self._loop.create_future())
+            if is_here and not self.body.has_slot and not self.is_closed:
+                self._returning.append(back := self.loop.create_future())
                 self._resume()
                 await back
 
     def _block(self, waiter: _Waiter, timeout_s: float | None) -> None:
         self._waiters.append(waiter)
+        self.wake_for_items()
         if self.is_closed:
             waiter.error = Evicted()
-        elif self._body.is_cancelled:
+        elif self.body.is_cancelled:
             waiter.error = asyncio.CancelledError()
         if waiter.error is not None or waiter.handle.done():
             self._wake(waiter)
             return
         if timeout_s is not None:
             waiter.alarm = self._desk.alarm(timeout_s, lambda: self._ring(waiter, timeout_s))
-        if self._body.has_slot:
-            self._desk.let_go(self._body)
+        if self.body.has_slot:
+            self._desk.let_go(self.body)
+
+    def wake_for_items(self) -> None:
+        """Have a thread that waits make items of a group that has room."""
+        if self._waiters and self.groups.wants_items:
+            self._desk.wake_thread(self._waiters[0].event)
 
     def _ring(self, waiter: _Waiter, timeout_s: float) -> None:
         if waiter in self._waiters and waiter.error is None:
@@ -295,6 +333,7 @@ class Calls:
 
     def _wake(self, waiter: _Waiter) -> None:
         self._waiters.remove(waiter)
+        waiter.is_over = True
         if waiter.alarm is not None:
             waiter.alarm.cancel()
         self._desk.wake_thread(waiter.event)
@@ -309,6 +348,7 @@ class Calls:
     def close(self) -> None:
         """Let what the code still calls reach nothing: the attempt is over, its children go on."""
         self.is_closed = True
+        self.groups.close_all()
         self._handles.clear()
         self._awaited.clear()
         self._ready.clear()

@@ -81,7 +81,11 @@ class Claims:
         """Take note of what was inserted as pending, and of claims that came back full."""
         if self._unclaimable:
             self._unclaimable -= sum(
-                run.state == lifecycle.PENDING and run.kind == self._kind and not run.delay_ms for run in batch.new
+                run.state == lifecycle.PENDING
+                and run.kind == self._kind
+                and not run.delay_ms
+                and not (run.is_held or run.spawner or run.adopts)
+                for run in batch.all_new()
             )
             self._may_be_pending = True
         for request in batch.claims:
@@ -186,13 +190,13 @@ class Intake:
 
     def _await_delayed(self, batch: Batch, now: int) -> None:
         """Look again when the delayed runs of a batch may start: their time counts from the commit."""
-        for run in batch.new:
+        for run in batch.all_new():
             if run.delay_ms and run.kind != TIMER:
                 self._delayed -= 1
                 self._engine.look_at(now + run.delay_ms)
 
     def _look_after_suspect(self, batch: Batch, outcome: Outcome) -> None:
-        over = (*batch.ends, *batch.returns, *batch.retries, *batch.releases)
+        over = (*batch.ends, *batch.returns, *batch.siblings, *batch.retries, *batch.releases)
         if self._suspect and any(command.id == self._suspect for command in over):
             self._suspect = None
         for request in batch.claims:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from functools import partial
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     import random
     import uuid
 
+    from fanfold.model.groups import Policy
     from fanfold.worker.calls import Calls
+    from fanfold.worker.group import Group
+    from fanfold.worker.siblings import Added
     from fanfold.worker.task import CallOptions, Task
 
 
@@ -106,13 +109,23 @@ class Context:
         del options, args, kwargs
         raise NotAllowed(f"run {self.id} ({self._run.name}) cannot start {task.name} here")
 
-    def map(self, task: Task[..., Any], options: CallOptions, items: Iterable[Any], *, is_starred: bool) -> Handle[Any]:
-        """Start a group of children."""
-        del options, items, is_starred
-        raise NotAllowed(
-            f"run {self.id} ({self._run.name}) is a task: in this version {task.name}.map is for workflows; "
-            "in a task gather the calls"
-        )
+    def map(
+        self, task: Task[..., Any], options: CallOptions, items: Any, policy: Policy, *, is_starred: bool,
+        key_of: Callable[[Any], str] | None,
+    ) -> Group[Any, Any]:  # fmt: skip
+        """Start a group of children, one for each item."""
+        del options, items, policy, is_starred, key_of
+        raise NotAllowed(f"run {self.id} ({self._run.name}) cannot start {task.name} here")
+
+    def open_group(self, policy: Policy) -> Group[Any, Any]:
+        """Open a group of children."""
+        del policy
+        raise NotAllowed(f"run {self.id} ({self._run.name}) cannot open a group here")
+
+    @property
+    def group(self) -> Added:
+        """The group whose member this run is, to which it may add others; NotAllowed for a run that is no member."""
+        raise NotAllowed(f"run {self.id} ({self._run.name}) is no member of a group: current().group is for members")
 
     def root_options(
         self, task: Task[..., Any], options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -138,6 +151,10 @@ class Home(Protocol):
 
     def calls_of_run(self, id: int, epoch: int) -> Calls | None:
         """Return the children of a body that is held; None if its run is no longer this worker's."""
+        ...
+
+    def siblings_of_run(self, id: int, epoch: int) -> Added | None:
+        """Return what a member adds to its group; None if its run is no longer this worker's."""
         ...
 
     def report(self, id: int, epoch: int, progress: str) -> None:
@@ -174,6 +191,33 @@ class TaskContext(Context):
             raise Evicted
         return calls.call(task, options, args, kwargs)
 
+    def map(
+        self, task: Task[..., Any], options: CallOptions, items: Any, policy: Policy, *, is_starred: bool,
+        key_of: Callable[[Any], str] | None,
+    ) -> Group[Any, Any]:  # fmt: skip
+        """Start a group of children, one for each item, or find the one that an earlier attempt started."""
+        calls = self._home.calls_of_run(self.id, self._epoch)
+        if calls is None:
+            raise Evicted
+        return calls.groups.map(task, options, items, policy, is_starred=is_starred, key_of=key_of)
+
+    def open_group(self, policy: Policy) -> Group[Any, Any]:
+        """Open a group of children, or find the one that an earlier attempt opened."""
+        calls = self._home.calls_of_run(self.id, self._epoch)
+        if calls is None:
+            raise Evicted
+        return calls.groups.open_group(policy)
+
+    @property
+    def group(self) -> Added:
+        """The group whose member this run is, to which it may add others; NotAllowed for a run that is no member."""
+        if not is_member(self._run):
+            return super().group
+        added = self._home.siblings_of_run(self.id, self._epoch)
+        if added is None:
+            raise Evicted
+        return added
+
     def root_options(
         self, task: Task[..., Any], options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> CallOptions:
@@ -193,6 +237,11 @@ class TaskContext(Context):
         """Have no slot while a run is waited for that is no child."""
         calls = self._home.calls_of_run(self.id, self._epoch)
         return nullcontext() if calls is None else calls.away()
+
+
+def is_member(run: NewRun | Claimed) -> bool:
+    """Tell whether a run is a member of a group."""
+    return bool(run.is_member) if isinstance(run, Claimed) else run.position is not None or run.spawner > 0
 
 
 def checked_progress(done: object, total: object, message: object) -> dict[str, Any]:

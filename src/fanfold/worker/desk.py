@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from fanfold.engine.committer import Committer
 from fanfold.engine.engine import Engine
 from fanfold.model.clock import Alarm
 from fanfold.model.commands import Progressed
@@ -14,15 +15,20 @@ from fanfold.model.run import Claimed, End, NewRun
 from fanfold.worker.body import Body
 from fanfold.worker.claims import Intake
 from fanfold.worker.executors.executors import Executors
+from fanfold.worker.feeds import Feeds
 from fanfold.worker.reading import read_for
+from fanfold.worker.task import Task
 
 
 class Desk:
     """The desk of one worker."""
 
-    def __init__(self, engine: Engine, intake: Intake) -> None:
+    def __init__(self, engine: Engine, intake: Intake, tasks: Mapping[str, Task[..., Any]], feeds: Feeds) -> None:
         self._engine = engine
         self._intake = intake
+        self.tasks = tasks
+        self.feeds = feeds
+        self.clock = engine.clock
         self.loop = asyncio.get_running_loop()
         self.executors: Executors
 
@@ -30,12 +36,21 @@ class Desk:
         """Return a fresh run id; from any thread."""
         return self._engine.ids.take()
 
+    @property
+    def commits(self) -> Committer:
+        """Where commands go."""
+        return self._engine.commits
+
+    def is_elsewhere(self) -> bool:
+        """Tell whether this is called in the thread of a body."""
+        return asyncio._get_running_loop() is not self.loop  # noqa: SLF001 - the public one raises where there is none
+
     def post(self, callback: Callable[..., None], *args: Any) -> None:
         """Call back on the engine's loop; from any thread."""
-        if asyncio._get_running_loop() is self.loop:  # noqa: SLF001 - the public one raises where there is none
-            callback(*args)
-        else:
+        if self.is_elsewhere():
             self.loop.call_soon_threadsafe(callback, *args)
+        else:
+            callback(*args)
 
     def spawn(self, new: NewRun) -> None:
         """Insert a child."""
@@ -97,6 +112,10 @@ class Desk:
     def alarm(self, delay_s: float, ring: Callable[[], None]) -> Alarm:
         """Ring after a while."""
         return self._engine.clock.call_after(round(delay_s * 1000), ring)
+
+    def opens(self, body: Body, group_id: int) -> None:
+        """Take note that a body has a group, for whose members it may wait."""
+        self.executors.in_threads.opens(body, group_id)
 
     def resting(self) -> None:
         """Take note, in the thread of a body, that it is about to wait."""

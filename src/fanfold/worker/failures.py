@@ -11,6 +11,7 @@ from typing import Any, cast
 from fanfold.errors import GroupFailed, TaskCancelled, TaskFailed, TaskTimedOut
 from fanfold.model import lifecycle
 from fanfold.model.codec import decode_text, encode_text
+from fanfold.model.groups import recorded_summary
 
 MAX_TRACEBACK = 64 << 10
 MAX_MESSAGE = 8 << 10
@@ -121,7 +122,8 @@ def child_error(name: str, run_id: int, state: str, error: str | None) -> TaskFa
         record.setdefault("message", "the run was cancelled")
         return TaskCancelled(name, run_id, record)
     if "failures" in record:
-        return GroupFailed(record["message"], [_member_error(name, failure) for failure in record["failures"]])
+        failures = [_member_error(name, failure) for failure in record["failures"]]
+        return GroupFailed(record["message"], failures, recorded_summary(record))
     kind = TaskTimedOut if record.get("type") == TaskTimedOut.__name__ else TaskFailed
     failed = kind(name, run_id, record)
     if failed.traceback:

@@ -57,6 +57,10 @@ class Handle(asyncio.Future[R], Generic[R]):
             self._block(None if timeout is None else seconds(timeout, "timeout"))
         return super().result()
 
+    def moved_to(self, run_id: int) -> None:
+        """Stand for a run that was there already."""
+        self._run_id = run_id
+
     def _block(self, timeout_s: float | None) -> None:
         """Wait in the calling thread, where that is possible."""
 

@@ -10,6 +10,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self.new: list[NewRun] = []
+        self.members: list[NewRun] = []  # of groups
         self.drops: list[int] = []
         self.cancels: list[int] = []
         self._timers: set[int] = set()

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from fanfold.errors import FanfoldError
-from fanfold.model import lifecycle
 from fanfold.model.clock import Alarm, Clock
-from fanfold.model.run import EVENT, GROUP, End, Recorded
+from fanfold.model.run import EVENT, End, Recorded
 from fanfold.store.queries import PAGE, Queries
 from fanfold.worker.workflow import WorkflowRun
 
@@ -27,11 +27,27 @@ Page = Callable[[], Coroutine[Any, Any, list[Recorded]]]
 log = logging.getLogger("fanfold")
 
 
+class Results(Protocol):
+    """What reads the results of groups."""
+
+    def must_read(self, workflow: WorkflowRun, end: End) -> bool:
+        """Tell whether results must be read before an end can be handed to the code."""
+        ...
+
+    async def read(self, workflow: WorkflowRun, end: End) -> None:
+        """Read them."""
+        ...
+
+    def over(self, workflow: WorkflowRun, end: End) -> None:
+        """Take note of what was delivered."""
+        ...
+
+
 class Replay:
     """One replay under way."""
 
     def __init__(
-        self, workflow: WorkflowRun, queries: Queries, clock: Clock,
+        self, workflow: WorkflowRun, queries: Queries, clock: Clock, results: Results,
         on_replayed: Callable[[WorkflowRun, HeldBack], None],
     ) -> None:  # fmt: skip
         self._workflow = workflow
@@ -40,7 +56,8 @@ class Replay:
         self._on_replayed = on_replayed
         self._recorded: list[Recorded] = []
         self._held_back: HeldBack = []
-        self._members: dict[int, list[tuple[int, str | None]]] = {}
+        self._results = results
+        self._heard = 0  # how many deliveries were fed
         self._reading: asyncio.Task[Any] | None = None
         self._retry: Alarm | None = None
         self._read(lambda: queries.children(workflow.run.id), self._on_children)
@@ -89,35 +106,36 @@ class Replay:
         self._next()
 
     def _next(self) -> None:
-        if self._workflow.is_over:
+        """Go on with what was delivered. Code that is over takes none of it, but its groups need to hear of it."""
+        if self._workflow.is_over and not self._workflow.groups.feeds:
             self._finish()
         else:
-            consumed = self._workflow.consumed
-            self._read(lambda: self._page(consumed), self._on_deliveries)
-
-    async def _page(self, consumed: int) -> list[Recorded]:
-        """Read deliveries, and the results of the groups that end among them."""
-        page = await self._queries.deliveries(self._workflow.run.id, consumed)
-        for child in page:
-            if child.kind == GROUP and child.state == lifecycle.COMPLETED:
-                self._members[child.id] = await self._queries.members(child.id)
-        return page
+            self._read(partial(self._queries.deliveries, self._workflow.run.id, self._heard), self._on_deliveries)
 
     def _on_deliveries(self, page: list[Recorded]) -> None:
+        self._feed(page, is_last=len(page) < PAGE)
+
+    def _feed(self, page: list[Recorded], *, is_last: bool) -> None:
+        """Hand deliveries to the code, up to one whose results must be read first."""
         workflow = self._workflow
-        for child in page:
-            members = workflow.groups.get(child.id)
-            if members is not None:
-                members.close()
-                members.read(self._members.pop(child.id, ()))
+        for place, child in enumerate(page):
             end = End(child.id, 0, workflow.run.id, child.state, child.output, child.error)
-            workflow.deliver((end,), (child.id,) if child.kind == EVENT else (), child.finished_at or 0)
-            if workflow.is_over:
-                break
-        if len(page) == PAGE:
-            self._next()
-        else:
+            must_read = self._results.must_read(workflow, end)
+            if must_read and not workflow.is_over:
+                self._read(partial(self._with_results, end, page[place:]), partial(self._feed, is_last=is_last))
+                return
+            self._heard += 1
+            if not workflow.is_over:
+                workflow.deliver((end,), (child.id,) if child.kind == EVENT else (), child.finished_at or 0)
+            self._results.over(workflow, end)
+        if is_last:
             self._finish()
+        else:
+            self._next()
+
+    async def _with_results(self, end: End, rest: list[Recorded]) -> list[Recorded]:
+        await self._results.read(self._workflow, end)
+        return rest
 
     def _finish(self) -> None:
         # Only now do new calls go out: what does not fit the record must start nothing.

@@ -5,21 +5,25 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
+from typing import Any, Generic, Literal, ParamSpec, Self, TypeVar, cast, overload
 
 from fanfold.errors import InvalidInput, UnknownTask
 from fanfold.model import run
 from fanfold.model.codec import Signature, encode_text
 from fanfold.model.duration import MAX_DELAY_S, Duration, seconds
+from fanfold.model.groups import RAISE
 from fanfold.model.keys import user_key
 from fanfold.model.retry import ONCE, Retry
 from fanfold.worker.context import calling_context
+from fanfold.worker.group import Group, checked_policy
 from fanfold.worker.handle import Handle
+from fanfold.worker.outcome import Outcome
 from fanfold.worker.reference import check_reference
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Items = Iterable[Any] | AsyncIterable[Any]
 
 MAX_NAME_BYTES = 512
 LOOP, THREAD, PROCESS = "loop", "thread", "process"
@@ -46,6 +50,12 @@ class CallOptions:
             self.policy["retry"] = _checked_retry(retry).to_record()
         if timeout is not None:
             self.policy["timeout_ms"] = checked_timeout(timeout)
+
+    def with_key(self, key: str) -> CallOptions:
+        """Return the same with a key."""
+        keyed = copy.copy(self)
+        keyed.key = user_key(_checked(key, "key"))
+        return keyed
 
     def record(self, **more: Any) -> str | None:
         """Return the `options` of a run that is called with these, None where there are none."""
@@ -115,17 +125,40 @@ class Task(Generic[P, R]):
         """Start a durable child of the calling run. NotInRun outside of runs, InvalidInput for wrong arguments."""
         return calling_context(self).call(self, NO_OPTIONS, args, kwargs)
 
-    def map(self, items: Iterable[Any]) -> Handle[list[R]]:
-        """Start a durable child for each item, and return a handle of the list of their results, in the items' order.
+    @overload
+    def map(
+        self, items: Items, *, failures: Literal["raise"] = "raise", concurrency: int | None = None,
+        key: Callable[[Any], str] | None = None, keep_results: bool = True,
+    ) -> Group[list[R], R]: ...  # fmt: skip
+    @overload
+    def map(
+        self, items: Items, *, failures: Literal["collect"], max_failures: int | str | None = None,
+        concurrency: int | None = None, key: Callable[[Any], str] | None = None, keep_results: bool = True,
+    ) -> Group[list[Outcome[R]], R]: ...  # fmt: skip
+    def map(self, items: Items, **settings: Any) -> Group[Any, R]:
+        """Start a durable child for each item: a group. Awaited, it is the list of their results in the items' order.
 
-        In workflows. The items are pulled as there is room: never are more than 10,000 children unfinished. The task
-        has one required argument. The first child that does not complete cancels the rest, and raises GroupFailed.
+        The task has one required argument. The items are pulled as there is room: never are more than 10,000 of their
+        children unfinished. `failures="raise"`: the first that does not complete cancels the rest, and GroupFailed is
+        raised. "collect": all run, and the list is of `Outcome`s; `max_failures` (a number, or a percentage as "1%"
+        once the number of items is known) is how many may fail. `concurrency` bounds how many run at once, `key` names
+        the child of an item, `keep_results=False` drops results that a fold has taken in.
         """
-        return mapped(self, NO_OPTIONS, items, is_starred=False)
+        return mapped(self, NO_OPTIONS, items, is_starred=False, **settings)
 
-    def starmap(self, items: Iterable[Iterable[Any]]) -> Handle[list[R]]:
+    @overload
+    def starmap(
+        self, items: Items, *, failures: Literal["raise"] = "raise", concurrency: int | None = None,
+        key: Callable[[Any], str] | None = None, keep_results: bool = True,
+    ) -> Group[list[R], R]: ...  # fmt: skip
+    @overload
+    def starmap(
+        self, items: Items, *, failures: Literal["collect"], max_failures: int | str | None = None,
+        concurrency: int | None = None, key: Callable[[Any], str] | None = None, keep_results: bool = True,
+    ) -> Group[list[Outcome[R]], R]: ...  # fmt: skip
+    def starmap(self, items: Items, **settings: Any) -> Group[Any, R]:
         """Do what `map` does, with items that are tuples of several arguments."""
-        return mapped(self, NO_OPTIONS, items, is_starred=True)
+        return mapped(self, NO_OPTIONS, items, is_starred=True, **settings)
 
     def options(
         self, *, key: str | None = None, queue: str | None = None, priority: int | None = None, delay: Duration = 0,
@@ -190,16 +223,40 @@ class ConfiguredTask(Generic[P, R]):
         """Start a durable child of the calling run with these settings."""
         return calling_context(self.task).call(self.task, self.call_options, args, kwargs)
 
-    def map(self, items: Iterable[Any]) -> Handle[list[R]]:
+    @overload
+    def map(
+        self, items: Items, *, failures: Literal["raise"] = "raise", concurrency: int | None = None,
+        key: Callable[[Any], str] | None = None, keep_results: bool = True,
+    ) -> Group[list[R], R]: ...  # fmt: skip
+    @overload
+    def map(
+        self, items: Items, *, failures: Literal["collect"], max_failures: int | str | None = None,
+        concurrency: int | None = None, key: Callable[[Any], str] | None = None, keep_results: bool = True,
+    ) -> Group[list[Outcome[R]], R]: ...  # fmt: skip
+    def map(self, items: Items, **settings: Any) -> Group[Any, R]:
         """Start a durable child for each item with these settings; see `Task.map`."""
-        return mapped(self.task, self.call_options, items, is_starred=False)
+        return mapped(self.task, self.call_options, items, is_starred=False, **settings)
 
-    def starmap(self, items: Iterable[Iterable[Any]]) -> Handle[list[R]]:
+    @overload
+    def starmap(
+        self, items: Items, *, failures: Literal["raise"] = "raise", concurrency: int | None = None,
+        key: Callable[[Any], str] | None = None, keep_results: bool = True,
+    ) -> Group[list[R], R]: ...  # fmt: skip
+    @overload
+    def starmap(
+        self, items: Items, *, failures: Literal["collect"], max_failures: int | str | None = None,
+        concurrency: int | None = None, key: Callable[[Any], str] | None = None, keep_results: bool = True,
+    ) -> Group[list[Outcome[R]], R]: ...  # fmt: skip
+    def starmap(self, items: Items, **settings: Any) -> Group[Any, R]:
         """Start a durable child for each tuple of arguments with these settings; see `Task.starmap`."""
-        return mapped(self.task, self.call_options, items, is_starred=True)
+        return mapped(self.task, self.call_options, items, is_starred=True, **settings)
 
 
-def mapped(task: Task[..., Any], options: CallOptions, items: Iterable[Any], *, is_starred: bool) -> Handle[list[Any]]:
+def mapped(
+    task: Task[..., Any], options: CallOptions, items: Any, *, is_starred: bool, failures: str = RAISE,
+    max_failures: int | str | None = None, concurrency: int | None = None, key: Callable[[Any], str] | None = None,
+    keep_results: bool = True,
+) -> Group[Any, Any]:  # fmt: skip
     """Start a group; InvalidInput for a task that does not take such items, or for what is no iterable."""
     name = "starmap" if is_starred else "map"
     context = calling_context(task)
@@ -209,10 +266,17 @@ def mapped(task: Task[..., Any], options: CallOptions, items: Iterable[Any], *, 
             f"use {task.name}.starmap with tuples"
         )
     if options.key is not None:
-        raise InvalidInput(f"one key cannot name many children: call {task.name}.{name} without options(key=)")
-    if not hasattr(items, "__iter__"):
+        raise InvalidInput(
+            f"one key cannot name many children: give {task.name}.{name} a key= that makes one of an item"
+        )
+    if not hasattr(items, "__iter__") and not hasattr(items, "__aiter__"):
         raise InvalidInput(f"{task.name}.{name} takes an iterable, not {items!r:.80}")
-    return context.map(task, options, items, is_starred=is_starred)
+    if key is not None and not callable(key):
+        raise InvalidInput(f"{task.name}.{name}: key= is a function of the item, not {key!r:.80}")
+    if concurrency is not None and options.delay_ms:
+        raise InvalidInput("delay= and concurrency= do not go together: a member starts when its group has room")
+    policy = checked_policy(failures, max_failures, concurrency, keep_results=keep_results)
+    return context.map(task, options, items, policy, is_starred=is_starred, key_of=key)
 
 
 def configured(target: Callable[P, Handle[R]]) -> tuple[Task[P, R], CallOptions]:

@@ -18,7 +18,9 @@ from fanfold.store.at_work import AtWork
 from fanfold.worker.bodies import Bodies
 from fanfold.worker.body import Body
 from fanfold.worker.claims import Intake
+from fanfold.worker.context import is_member
 from fanfold.worker.executors.executors import Places
+from fanfold.worker.feeds import Feeds
 from fanfold.worker.task import Task
 from fanfold.worker.workflow import WorkflowRun
 from fanfold.worker.workflows import Workflows
@@ -35,9 +37,10 @@ class Worker:
         """`state` is what the app's lifespan yielded in this process."""
         self._engine = engine
         self._intake = Intake(engine, tasks, places.slots, self._wants_tasks)
-        self._bodies = Bodies(engine, tasks, self._intake, places, at_work)
+        self._feeds = Feeds(engine, self._intake)
+        self._bodies = Bodies(engine, tasks, self._intake, self._feeds, places, at_work)
         self._bodies.state = state
-        self._workflows = Workflows(engine, tasks, self._intake)
+        self._workflows = Workflows(engine, tasks, self._intake, self._feeds)
 
     @property
     def slots(self) -> Any:
@@ -81,7 +84,7 @@ class Worker:
     def on_inserted(self, run: NewRun, now: int) -> None:
         """Start a run that was inserted as claimed, or fill a group."""
         if run.kind == GROUP:
-            self._workflows.on_group(run)
+            self._feeds.on_inserted(run.id)
         else:
             self._start(run, 1, now, now)
 
@@ -105,8 +108,10 @@ class Worker:
         """Take note that a run was not inserted: a root whose key is taken, or a child."""
         if run.state == lifecycle.RUNNING:
             self._intake.of(run.kind).in_hand -= 1
-        if existing is None or run.parent_id == ROOT:
+        if existing is None or run.parent_id == ROOT or self._feeds.on_existing(run, existing):
             return
+        if is_member(run):
+            return  # its group has ended, or its owner is not in memory
         if self._bodies.get(run.parent_id) is not None:
             self._bodies.on_existing(run, existing)
         else:
@@ -119,6 +124,8 @@ class Worker:
 
     def on_delivered(self, parent_id: int, first_seq: int, ends: list[End], told: set[int], now: int) -> None:
         """Tell a run of the ends of its children."""
+        if self._feeds.on_ends(parent_id, first_seq, ends):
+            return
         self._workflows.on_delivered(parent_id, first_seq, ends, told, now)
         self._bodies.on_delivered(parent_id, ends)
 
@@ -158,7 +165,11 @@ class Worker:
         elif body is not None:
             self._bodies.reject(body, error)
         else:
-            self._workflows.reject_group(run_id, error)
+            feed = self._feeds.get(run_id)
+            if feed is not None:
+                self._feeds.forget(feed)
+                self._engine.commits.cancel((run_id,))
+                self.on_rejected(feed.members.group.parent_id, error)
 
     # The end ---------------------------------------------------------------------------------------------------------
 
@@ -187,7 +198,7 @@ class Worker:
     @property
     def under_way(self) -> int:
         """How many bodies and replays have not come to their end; what waits for children is not counted."""
-        return self._bodies.under_way + self._workflows.under_way
+        return self._bodies.under_way + self._workflows.under_way + self._feeds.under_way
 
     async def _wait_for_bodies(self, grace_s: float) -> None:
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()

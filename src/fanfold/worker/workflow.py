@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Final
 
 from fanfold.errors import InvalidInput, NotAllowed
@@ -22,13 +22,15 @@ from fanfold.worker.callbacks import DurableTimer
 from fanfold.worker.context import set_current
 from fanfold.worker.durable_loop import DurableLoop
 from fanfold.worker.failures import child_error, failure_text
+from fanfold.worker.feeds import Feed
 from fanfold.worker.handle import Handle, fail, resolve
-from fanfold.worker.members import Members
-from fanfold.worker.new_runs import conflict, new_child, new_group, new_timer
+from fanfold.worker.new_runs import conflict, identity, new_child, new_timer
 from fanfold.worker.outbox import Outbox
+from fanfold.worker.siblings import Added
 from fanfold.worker.source_lines import line_of_call, line_of_wait
 from fanfold.worker.task import CallOptions, Task
 from fanfold.worker.workflow_context import WorkflowContext
+from fanfold.worker.workflow_groups import WorkflowGroups
 
 log = logging.getLogger("fanfold")
 
@@ -37,7 +39,7 @@ class WorkflowRun:
     """One workflow run that this worker holds."""
 
     def __init__(
-        self, run: NewRun | Claimed, epoch: int, task: Task[..., Any], now: int, store_id: str,
+        self, run: NewRun | Claimed, epoch: int, tasks: Mapping[str, Task[..., Any]], now: int, store_id: str,
         take_id: Callable[[], int],
     ) -> None:  # fmt: skip
         self.run = run
@@ -46,15 +48,17 @@ class WorkflowRun:
         self.outbox = Outbox()
         self.end: End | None = None  # set when its code has ended
         self.broken: str | None = None  # set when its code does not fit the record
-        self._task = task
-        self._take_id = take_id
+        self.task = tasks[run.name]
+        self.take_id = take_id
         self._handles: dict[int, Handle[Any] | DurableTimer] = {}
         self._recorded: dict[str | tuple[str, str], Recorded] = {}
         self._is_replaying = False
         self.is_silent = False  # this turn came to its end in an earlier life: what it logs was logged then
         self._taken_before = (isinstance(run, Claimed) and run.consumed) or -1
         self._gone: set[int] = set()  # in replay: timers that the code dropped; they may have fired before
-        self.groups: dict[int, Members] = {}
+        self.siblings: Added | None = None  # what it adds to its own group
+        self.groups = WorkflowGroups(self, tasks, take_id)
+        self.on_filled: Callable[[], None] = _nothing  # called when what keeps the run from ending may be over
         self._keyed: dict[tuple[str, str], tuple[Handle[Any], int]] = {}
         self._is_cancelled = False
         self._error: BaseException | None = None  # what the code ended with
@@ -63,7 +67,7 @@ class WorkflowRun:
         self.is_reported = False
         self._main: asyncio.Task[Any] | None = None
         # Bound once: a method looked up for each of 100,000 handles is an object more for each.
-        self._cancel_child = self._on_cancel
+        self.cancel_child = self._on_cancel
         self._drop_timer = self._on_drop
         created_at = run.created_at if isinstance(run, Claimed) else now
         self.loop = DurableLoop(run.id, self, created_at)
@@ -88,13 +92,13 @@ class WorkflowRun:
 
     def begin(self, recorded: Sequence[Recorded] = ()) -> None:
         """Run the code from the top until it waits. `recorded` are the children of an earlier life."""
-        self._recorded = {_identity(child): child for child in recorded if child.kind != EVENT}
+        self._recorded = {identity(child): child for child in recorded if child.kind != EVENT}
         self._is_replaying = bool(recorded)
         try:
-            args, kwargs = self._task.signature.decode(self.run.input or "{}")
+            args, kwargs = self.task.signature.decode(self.run.input or "{}")
         except Exception as error:  # noqa: BLE001 - the code has changed since the run was started
             if self._is_replaying:
-                code = self._task.function.__code__
+                code = self.task.function.__code__
                 line = f"{code.co_filename}:{code.co_firstlineno}"
                 self._break(nondeterminism.unreadable_input(self.run.input, error, line))
             else:
@@ -102,7 +106,7 @@ class WorkflowRun:
             return
         self.loop.enter()
         try:
-            self._main = self.loop.run_main(self._run_main(args, kwargs), self._task.name, self._variables)
+            self._main = self.loop.run_main(self._run_main(args, kwargs), self.task.name, self._variables)
             self._turn()
         except (KeyboardInterrupt, SystemExit) as error:
             self._torn_by = error
@@ -118,7 +122,7 @@ class WorkflowRun:
             asyncio.get_running_loop().call_soon(_raise, self._torn_by)
 
     async def _run_main(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return await self._task.function(*args, **kwargs)
+        return await self.task.function(*args, **kwargs)
 
     def deliver(self, ends: Sequence[End], told: Container[int], now: int) -> int:
         """Hand deliveries to the code, one at a time, until a turn has news; return how many were taken.
@@ -201,7 +205,7 @@ class WorkflowRun:
             self._finish_with(error)
             return
         try:
-            output, _ = self._task.signature.result.encode(main.result())
+            output, _ = self.task.signature.result.encode(main.result())
         except Exception as unstorable:  # noqa: BLE001 - what cannot be stored fails the run, never the worker
             self._finish_with(unstorable)
         else:
@@ -237,7 +241,7 @@ class WorkflowRun:
 
     def _break(self, reason: str) -> None:
         if self.broken is None:
-            self.broken = nondeterminism.explanation(self._task.name, reason)
+            self.broken = nondeterminism.explanation(self.task.name, reason)
 
     def close(self) -> None:
         """Leave memory: no call of the code reaches anything from here on."""
@@ -251,8 +255,8 @@ class WorkflowRun:
              ) -> Handle[Any]:  # fmt: skip
         """Start a child, or find the one that is recorded for this place."""
         if self.is_closed:
-            return self._never(task.name)
-        run = self._may_start(task)
+            return self.never(task.name)
+        run = self.may_start(task)
         signature = task.signature
         text, hashed = signature.encode(args, kwargs)
         decode = signature.result.decode
@@ -260,45 +264,31 @@ class WorkflowRun:
             return self._same_key(task.name, options.key, hashed)
         place = self.loop.place()
         key = options.key or place.next_call()
-        new = new_child(run, self.epoch, task, options, key, hashed, text, self._compensates())
-        self._start(new)
-        handle: Handle[Any] = Handle(self.loop, new.id, task.name, place.next_number(), self._cancel_child, decode)
+        new = new_child(run, self.epoch, task, options, key, hashed, text, self.compensates())
+        self.start(new)
+        handle: Handle[Any] = Handle(self.loop, new.id, task.name, place.next_number(), self.cancel_child, decode)
         self._handles[new.id] = handle
         if options.key is not None:
             self._keyed[task.name, options.key] = handle, hashed
         return handle
 
-    def map(self, task: Task[..., Any], options: CallOptions, items: Iterable[Any], *, is_starred: bool) -> Handle[Any]:
-        """Start a group of children, one for each item, or find the one that is recorded for this place."""
-        if self.is_closed:
-            return self._never(task.name)
-        run = self._may_start(task, levels=2)
-        place = self.loop.place()
-        group = new_group(run, self.epoch, task, options, place.next_call(), self._compensates())
-        members = Members(group, task, options, items, is_starred=is_starred, take_id=self._take_id)
-        self._start(group)
-        if not (self.outbox.new and self.outbox.new[-1] is group):
-            members.forget_results()
-        self.groups[group.id] = members
-        number = place.next_number()
-        handle: Handle[Any] = Handle(
-            self.loop, group.id, task.name, number, self._cancel_child, lambda _output: members.values()
-        )
-        self._handles[group.id] = handle
-        return handle
-
-    def _may_start(self, task: Task[..., Any], levels: int = 1) -> NewRun | Claimed:
+    def may_start(self, task: Task[..., Any], levels: int = 1) -> NewRun | Claimed:
         """Return this run; UnknownTask or NotAllowed if it may not start that task, so many levels down."""
-        self._task.refuse_foreign(task)
+        self.task.refuse_foreign(task)
         if self.run.depth + levels > MAX_DEPTH:
             raise NotAllowed(f"runs may be nested {MAX_DEPTH} deep; run {self.run.id} is at depth {self.run.depth}")
         return self.run
 
-    def stand_still(self, reason: str) -> None:
-        """Pause the run: its code does not fit its record."""
-        self._break(reason)
+    def want_items(self, feed: Feed) -> None:
+        """Make no items here: a workflow's are made on the loop."""
 
-    def _compensates(self) -> int:
+    def on_changed(self, feed: Feed, reason: str, run_id: int) -> None:
+        """Pause the run: its code does not fit its record."""
+        del feed, run_id
+        self._break(reason)
+        self.on_filled()
+
+    def compensates(self) -> int:
         """Tell whether what is started now is compensation: after the run's own cancel, or below such a run."""
         return int(self._is_cancelled or self.run.compensates)
 
@@ -312,7 +302,7 @@ class WorkflowRun:
     def sleep(self, delay_s: float) -> Handle[None]:
         """Start a durable timer and return its handle; InvalidInput for more than a hundred years."""
         if self.is_closed:
-            return self._never(TIMER_NAME)
+            return self.never(TIMER_NAME)
         if not delay_s <= MAX_DELAY_S:
             raise InvalidInput(f"sleep() is for at most 100 years ({MAX_DELAY_S:.0f} s), not {delay_s} s")
         new = self._new_timer(delay_s)
@@ -327,29 +317,40 @@ class WorkflowRun:
         timer.arm(new.id, self._drop_timer)
         self._handles[new.id] = timer
 
-    def _never(self, name: str) -> Handle[Any]:
+    def never(self, name: str) -> Handle[Any]:
         """Raise Evicted; a frame that does not hear it gets a handle to wait for in vain."""
         self.loop.refuse()
-        return Handle(self.loop, 0, name, 0, self._cancel_child, _no_value)
+        return Handle(self.loop, 0, name, 0, self.cancel_child, _no_value)
 
     def _new_timer(self, delay_s: float) -> NewRun:
-        new = new_timer(self.run, self.epoch, delay_s, self.loop.place().next_call(), self._compensates())
-        self._start(new)
+        new = new_timer(self.run, self.epoch, delay_s, self.loop.place().next_call(), self.compensates())
+        self.start(new)
         return new
 
-    def _start(self, new: NewRun) -> None:
-        """Give a call its id: the recorded child's in replay, a fresh one otherwise."""
-        recorded = self._recorded.pop(_identity(new), None) if self._is_replaying else None
+    def start(self, new: NewRun) -> Recorded | None:
+        """Give a call its id: the recorded child's in replay, which is returned, a fresh one otherwise."""
+        recorded = self.find(new)
         if recorded is None:
-            new.id = self._take_id()
             if new.kind == TIMER:
                 self.outbox.add_timer(new)
             else:
                 self.outbox.new.append(new)
-            return
+        return recorded
+
+    def find(self, new: NewRun) -> Recorded | None:
+        """Do what `start` does, but for starting what is not recorded."""
+        recorded = self._recorded.pop(identity(new), None) if self._is_replaying else None
+        if recorded is None:
+            new.id = self.take_id()
+            return None
         new.id = recorded.id
         if recorded.name != new.name or recorded.digest != new.digest:
             self._break(nondeterminism.other_call(recorded, new.name, new.input, line_of_call()))
+        return recorded
+
+    def expect(self, handle: Handle[Any]) -> None:
+        """Resolve a handle when its child's end is delivered."""
+        self._handles[handle.id] = handle
 
     def _on_cancel(self, child_id: int) -> None:
         if self.is_closed:
@@ -369,29 +370,27 @@ class WorkflowRun:
     def on_task_error(self, context: dict[str, Any]) -> None:
         """Log what nobody awaits, as asyncio does."""
         error = context.get("exception")
-        log.error("run %s (%s): %s", self.run.id, self._task.name, context.get("message"), exc_info=error)
+        log.error("run %s (%s): %s", self.run.id, self.task.name, context.get("message"), exc_info=error)
 
     def on_left(self, frames: list[Any]) -> None:
         """Log that code would not end."""
         log.warning(
             "run %s (%s) has left memory, but code of it caught what was to end it, again and again, at %s. It stays "
             "where it is and does nothing more; let Evicted, GeneratorExit and CancelledError pass",
-            self.run.id, self._task.name, ", ".join(line_of_wait(frame) for frame in frames[:MOST_NAMED]),
+            self.run.id, self.task.name, ", ".join(line_of_wait(frame) for frame in frames[:MOST_NAMED]),
         )  # fmt: skip
 
 
 MOST_NAMED: Final = 5
 
 
-def _identity(child: NewRun | Recorded) -> str | tuple[str, str]:
-    """Return by what a call finds its record: a place is one call's, whatever is called; a user's key is the task's."""
-    key = child.key or ""
-    return key if key.startswith("p:") else (key, child.name)
-
-
 def _raise(error: BaseException) -> None:
     """Raise, where nothing is under way that could be torn."""
     raise error
+
+
+def _nothing() -> None:
+    """Nothing waits."""
 
 
 def _no_value(_output: str) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fanfold.model.ids import UUID, Random, place_random, place_uuid
-from fanfold.worker.context import Context
+from fanfold.worker.context import Context, is_member
 from fanfold.worker.handle import Handle
+from fanfold.worker.siblings import Added
 from fanfold.worker.task import CallOptions, Task
 
 if TYPE_CHECKING:
+    from fanfold.model.groups import Policy
+    from fanfold.worker.group import Group
     from fanfold.worker.workflow import WorkflowRun
 
 
@@ -46,9 +49,26 @@ class WorkflowContext(Context):
         """Start a child."""
         return self._workflow.call(task, options, args, kwargs)
 
-    def map(self, task: Task[..., Any], options: CallOptions, items: Iterable[Any], *, is_starred: bool) -> Handle[Any]:
-        """Start a group of children."""
-        return self._workflow.map(task, options, items, is_starred=is_starred)
+    def map(
+        self, task: Task[..., Any], options: CallOptions, items: Any, policy: Policy, *, is_starred: bool,
+        key_of: Callable[[Any], str] | None,
+    ) -> Group[Any, Any]:  # fmt: skip
+        """Start a group of children, one for each item."""
+        return self._workflow.groups.map(task, options, items, policy, is_starred=is_starred, key_of=key_of)
+
+    def open_group(self, policy: Policy) -> Group[Any, Any]:
+        """Open a group of children."""
+        return self._workflow.groups.open_group(policy)
+
+    @property
+    def group(self) -> Added:
+        """The group whose member this run is, to which it may add others."""
+        workflow = self._workflow
+        if not is_member(workflow.run):
+            return super().group
+        if workflow.siblings is None:
+            workflow.siblings = Added(workflow.run, workflow.epoch, workflow.task, workflow.take_id)
+        return workflow.siblings
 
     def sleep(self, delay_s: float) -> Handle[None]:
         """Start a durable timer."""

@@ -53,7 +53,7 @@ class ThreadExecutor:
         self._started = 0  # threads
         self._idle = 0  # of these without a body
         self._busy = 0  # bodies with a slot
-        self._in_threads: set[int] = set()  # runs whose bodies have a thread
+        self._in_threads: set[int] = set()  # runs whose bodies have a thread, and their groups
         self._blocked: dict[int, Body] = {}  # bodies that wait for their children, by run
         self._stall: Alarm | None = None
         self._zombies: set[Body] = set()  # their attempts are over, and they still run
@@ -103,11 +103,12 @@ class ThreadExecutor:
         if len(self._blocked) < WAITING_A_THREAD * self._threads:
             return self._waiting.pop()
         for parent in sorted(self._blocked.values(), key=lambda body: body.run.depth, reverse=True):
-            children = self._children.get(parent.run.id)
-            while children:
-                child = children.pop()
-                if not child.is_over and not child.is_started:
-                    return child
+            for id in parent.parents:
+                children = self._children.get(id)
+                while children:
+                    child = children.pop()
+                    if not child.is_over and not child.is_started:
+                        return child
         if not self._busy and self._stall is None:
             self._stall = self._alarm(STALL_S, self._on_stall)
         return None
@@ -144,9 +145,15 @@ class ThreadExecutor:
         """Let a thread go on that waits."""
         event.set()
 
+    def opens(self, body: Body, group_id: int) -> None:
+        """Take note that a body has a group, for whose members it may wait."""
+        if body.run.id in self._in_threads:
+            self._in_threads.add(group_id)
+
     def _forget(self, body: Body) -> None:
-        self._in_threads.discard(body.run.id)
-        self._children.pop(body.run.id, None)
+        for id in body.parents:
+            self._in_threads.discard(id)
+            self._children.pop(id, None)
 
     def cancel(self, body: Body) -> None:
         """Do nothing: a thread cannot be interrupted; its result is recorded if it comes within the grace."""
