@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from benchmarks import bodies, measurements, report, startup
+from benchmarks import bodies, measurements, memory, report, startup
 from benchmarks.__main__ import options_of
 from benchmarks.claims import CLAIMS, judge, selected
 from benchmarks.process import measure
@@ -22,6 +22,7 @@ def test_what_claims_name_is_measured():
 
 def test_the_first_part_of_a_row_names_all_its_rows():
     assert {claim.row for claim in selected(["P1"])} == {"P1", "P1-map"}
+    assert {claim.row for claim in selected(["P2"])} == {"P2", "P2-failing", "P2-kill"}
     assert {claim.row for claim in selected(["P6"])} == {"P6-threads", "P6-processes", "P6-cpu"}
     assert {claim.row for claim in selected(["P9"])} == {"P9-start", "P9-idle"}
     assert [claim.row for claim in selected(["P6-cpu"])] == ["P6-cpu"]
@@ -95,3 +96,24 @@ def test_the_command_stands_beside_the_interpreter():
     program, option = startup.command_line()
     assert option == "--help"
     assert program.rpartition("/")[0] == sys.executable.rpartition("/")[0]
+
+
+@pytest.mark.parametrize("name", ["fold", "fold failing"])
+def test_a_fold_measures_its_rate_its_memory_and_what_it_stores(name: str):
+    figures = measure(["-m", MEASURED[name].module, "--n", "200", *MEASURED[name].arguments])
+    assert figures["bodies"] == 200
+    assert figures["per_s"] > 0
+    assert figures["overhead_per_child"] > figures["payload_per_child"] > 0
+    assert figures["rss_growth_mib"] >= max(0, figures["rss_second_half_mib"])
+    highest_mib = max(mib for _, mib in figures["rss_curve"])
+    assert highest_mib == pytest.approx(figures["rss_before_mib"] + figures["rss_growth_mib"], abs=0.2)
+
+
+def test_a_curve_of_memory_keeps_the_highest_of_each_stretch():
+    with memory.Memory() as watched:
+        pass
+    watched.before_mib, watched.samples = 10, [(s / 10, 10 + (s == 777) * 5 + (s == 3) * 2) for s in range(1000)]
+    assert (watched.growth_mib, watched.growth_in_second_half_mib) == (5, 3)
+    assert len(watched.curve) == memory.MOST_POINTS
+    assert watched.curve[0] == [0.0, 12]
+    assert watched.curve[77] == [77.0, 15]

@@ -1,34 +1,10 @@
 """What a random program must come to: a plain interpretation, without fanfold, asyncio or time."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-KNOWN = 5  # the value of what depends on who is first
-FAILED = -1
-CONFLICT = 100
-ATTEMPTS = 3  # of tasks that fail at first
-
-
-class Fails(Exception):
-    """The program raises."""
-
-
-def work_value(x: int) -> int:
-    """Return what the task `work` returns."""
-    return (x * 31 + 7) % 1009
-
-
-def is_refused(x: int) -> bool:
-    """Tell whether the task `picky` fails with this."""
-    return x % 9 == 0
-
-
-def combine(values: Iterable[int]) -> int:
-    """Return a number that depends on the values and their order."""
-    total = 1
-    for value in values:
-        total = (total * 33 + value) % 1_000_003
-    return total
+from tests.simulation import grown
+from tests.simulation.values import ATTEMPTS, CONFLICT, FAILED, KNOWN, Fails, combine, is_refused, work_value
 
 
 def answer(code: list[Any]) -> int:
@@ -132,6 +108,9 @@ class _Attempt:
 
     _overrun = _afresh = _impatient
 
+    def _regrown(self, x: int, until: int, how: str, *members: Any) -> int:
+        return grown.regrown(self._number, x, until, how, *members)
+
 
 def task_answer(code: list[Any], most: int) -> tuple[int, int]:
     """Return the value of a task that starts children, and the attempt in which it comes to it; Fails if none does."""
@@ -160,6 +139,7 @@ _STEPS: dict[str, Callable[..., int]] = {
     "timeout": _known,
     "nap": _known,
     "patient": _work,
+    **grown.ANSWERS,
 }
 _ANSWERS: dict[str, Callable[..., int]] = {
     "seq": _each,
@@ -214,5 +194,6 @@ _ANSWERS: dict[str, Callable[..., int]] = {
     "spawn_map": _known,
     "spawn_map_programs": _known,
     "compensate_map": lambda node, *_pairs: answer(node),
+    **grown.ANSWERS,
 }
 NAMES = tuple(_ANSWERS)

@@ -62,6 +62,8 @@ class Plan:
         )
         if self.cancel_root_at and rng.random() < 0.5:  # the second request is for what compensates
             self.cancel_root_at.append(self.cancel_root_at[0] + rng.choice((0.005, 0.05, 0.5)))
+        self.settings["AT_ONCE"] = rng.choice((1, 2, 1_000))
+        self.checkpoint_ms = rng.choice((0, 0, 3, 30, 250))  # between two of a fold
 
     def fault(self, commands: int) -> str | None:
         """Decide what goes wrong with the next commit."""

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import apsw
 
 from fanfold.model.lifecycle import CANCELLED, COMPLETED, FAILED, PAUSED, PENDING, RUNNING, TERMINAL, WAITING
-from fanfold.model.run import ROOT, WORKFLOW
+from fanfold.model.run import FOLD, ROOT, WORKFLOW
+from tests.simulation import group_rules
 from tests.simulation.leaves import least_delay_ms, policy
 
 # The key without the mark of the attempt of its parent that started it.
@@ -38,11 +39,11 @@ RULES: dict[str, str] = {
     "4: terminal without its marks, or marked and not terminal": f"""
         SELECT id FROM runs WHERE (state IN {_TERMINAL}) <> (finished_at IS NOT NULL)
         OR state IN {_TERMINAL} AND owner IS NOT NULL
-        OR state = '{COMPLETED}' AND (error IS NOT NULL OR output IS NULL AND kind NOT IN ('timer', 'event'))
+        OR state = '{COMPLETED}' AND (error IS NOT NULL OR output IS NULL AND kind IN ('group', 'fold'))
         OR state = '{FAILED}' AND (error IS NULL OR output IS NOT NULL)
         OR state = '{CANCELLED}' AND output IS NOT NULL
         OR finished_at IS NULL AND (error IS NOT NULL OR seq IS NOT NULL)
-        OR finished_at IS NULL AND output IS NOT NULL
+        OR finished_at IS NULL AND output IS NOT NULL AND kind <> 'fold'
           AND (state <> '{WAITING}' OR NOT EXISTS (SELECT 1 FROM parents p WHERE p.id = runs.id AND p.sealed = 1))""",
     "5: returned, no open child, and not ended": """
         SELECT p.id FROM parents p JOIN runs r ON r.id = p.id
@@ -66,17 +67,22 @@ RULES: dict[str, str] = {
     "group: it is not decided by its members": f"""
         SELECT g.id FROM runs g LEFT JOIN parents p ON p.id = g.id WHERE g.kind = 'group' AND (
           g.state NOT IN ('{WAITING}', '{COMPLETED}', '{FAILED}', '{CANCELLED}') AND g.cancel_requested_at IS NULL
-          OR g.state = '{COMPLETED}' AND (p.sealed = 0 OR p.open + p.failed + p.cancelled > 0)
+          OR g.state = '{COMPLETED}' AND (p.sealed = 0 OR p.open > 0)
           OR g.state = '{FAILED}' AND coalesce(p.failed + p.cancelled, 0) = 0
             AND g.error ->> '$.failures[0].run_id' <> g.id
-          OR g.state = '{WAITING}' AND p.failed + p.cancelled > 0)""",
+          OR g.state IN ('{WAITING}', '{COMPLETED}') AND p.failed + p.cancelled > 0
+            AND coalesce(g.options ->> '$.failures', 'raise') = 'raise')""",
     "group: its members have no positions, or not each one": """
         SELECT g.id FROM runs g JOIN runs c ON c.parent_id = g.id WHERE g.kind = 'group' GROUP BY g.id
-        HAVING count(DISTINCT c.position) < count(*) OR min(c.position) <> 0 OR max(c.position) <> count(*) - 1""",
+        HAVING count(DISTINCT c.position) < count(c.position)
+          OR min(c.position) <> 0 OR max(c.position) <> count(c.position) - 1""",
     "group: more open members than there is room for": """
-        SELECT p.id FROM parents p JOIN runs g ON g.id = p.id AND g.kind = 'group' WHERE p.open > :window""",
+        SELECT p.id FROM parents p JOIN runs g ON g.id = p.id AND g.kind = 'group'
+        WHERE p.open > :window AND coalesce(g.options ->> '$.is_open', 0) = 0
+        AND NOT EXISTS (SELECT 1 FROM runs c WHERE c.parent_id = g.id AND c.position IS NULL)""",
     "cancel: made under a run after it was asked to cancel, and not asked itself": """
-        SELECT c.id FROM runs c JOIN runs p ON p.id IN (c.parent_id, c.root_id) WHERE c.kind <> 'timer'
+        SELECT c.id FROM runs c JOIN runs p ON p.id IN (c.parent_id, c.root_id)
+        WHERE c.kind NOT IN ('timer', 'page')
         AND c.created_at > p.cancel_requested_at AND c.compensates = 0 AND c.cancel_requested_at IS NULL""",
     "cancel: started under a run after it was asked to cancel": """
         SELECT c.id FROM runs c JOIN runs p ON p.id IN (c.parent_id, c.root_id) AND p.id <> c.id
@@ -88,6 +94,7 @@ RULES: dict[str, str] = {
         ('{PENDING}', '{RUNNING}', '{WAITING}', '{PAUSED}', '{COMPLETED}', '{FAILED}', '{CANCELLED}')""",
 }
 
+RULES |= group_rules.RULES
 _ALL = " UNION ALL ".join(f"SELECT {place}, * FROM ({query})" for place, query in enumerate(RULES.values()))
 _NAMES = list(RULES)
 
@@ -115,7 +122,10 @@ class Row(NamedTuple):
     crashes: int
     available_at: int
     cancel_requested_at: int | None
+    progress: str | None
+    same_as: int | None
     # What never changes.
+    created_at: int
     parent_id: int
     root_id: int
     kind: str
@@ -128,7 +138,7 @@ class Row(NamedTuple):
 
     @property
     def identity(self) -> tuple[Any, ...]:
-        return self[-9:]
+        return self[-10:]
 
 
 _HISTORY = f"SELECT {', '.join(Row._fields)} FROM runs"
@@ -156,6 +166,8 @@ class History:
                 found.append(f"invariant 3: run {id} is gone")
             elif now != before:
                 found += self._changed(before, now, clock_ms)
+                if now.kind == FOLD:
+                    found += group_rules.wrong_folds(now, rows.values())
         for id, row in rows.items():
             before = self._rows.get(id)
             if before is None and row.attempt > 1:
@@ -186,6 +198,8 @@ class History:
         """Compare a row with what it was."""
         id = now.id
         if before.finished_at is not None:
+            if now == before._replace(output=None) and now.state == COMPLETED:
+                return []  # a rule says when a result may be dropped
             return [f"invariant 3: run {id} had ended and has changed: {before} -> {now}"]
         if now.epoch < before.epoch:
             return [f"invariant 8: the epoch of run {id} fell from {before.epoch} to {now.epoch}"]
@@ -233,6 +247,15 @@ class History:
         """Return a run's state and epoch at the last commit."""
         row = self._rows.get(id)
         return None if row is None else (row.state, row.epoch)
+
+    def key(self, id: int) -> str | None:
+        """Return a run's key."""
+        return self._rows[id].key
+
+    def has_completed_before(self, id: int) -> bool:
+        """Tell whether a member that is run had completed in the group of an earlier attempt."""
+        row = self._rows.get(id)
+        return row is not None and group_rules.has_completed_before(row, self._rows)
 
     def is_asked(self, id: int) -> bool:
         """Tell whether a run was asked to cancel."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from fanfold import App, GiveUp, Retry, RetryAfter, current
 from fanfold.model.retry import ONCE
-from tests.simulation.answers import ATTEMPTS, is_refused, work_value
 from tests.simulation.disk import POISON
+from tests.simulation.values import ATTEMPTS, is_refused, work_value
 
 app = App("simulation", store="sqlite://")
 LATER_S = 0.4  # what `flaky` asks for with RetryAfter
@@ -30,6 +30,10 @@ class Bodies:
     @staticmethod
     def is_asked(_run_id: int) -> bool:
         return False
+
+    @staticmethod
+    def generation_of(_group_id: int) -> int:
+        return 1
 
     @staticmethod
     def violate(what: str) -> None:
@@ -62,10 +66,9 @@ def note_begin() -> None:
     bodies.delay_s(current(), 0)
 
 
-def generation() -> int:
-    """Return which attempt of its parent started the calling run afresh, from 1."""
-    space = (current()._run.key or "").partition(":")[0]
-    return int(space.partition("#")[2] or 1)
+def generation(key: str | None) -> int:
+    """Return which attempt of its parent started the run of this key afresh, from 1."""
+    return int((key or "").partition(":")[0].partition("#")[2] or 1)
 
 
 @app.task
@@ -201,7 +204,7 @@ async def quitter(x: int) -> int:
 async def stale(x: int, until: int) -> int:
     """Fail unless a later attempt of its parent starts it afresh."""
     note_begin()
-    if generation() <= until:
+    if generation(current()._run.key) <= until:
         raise ValueError(f"stale {x}")
     return work_value(x)
 

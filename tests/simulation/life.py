@@ -163,7 +163,9 @@ class Life:
         rest = commits._take()
         return (
             Batch(
-                new=[*last.new, *rest.new], progress=[*last.progress, *rest.progress],
+                new=[*last.new, *rest.new], seals=[*last.seals, *rest.seals], siblings=[*last.siblings, *rest.siblings],
+                pages=[*last.pages, *rest.pages], checkpoints=[*last.checkpoints, *rest.checkpoints],
+                folds=[*last.folds, *rest.folds], progress=[*last.progress, *rest.progress],
                 returns=[*last.returns, *rest.returns], ends=[*last.ends, *rest.ends],
                 retries=[*last.retries, *rest.retries],
                 evictions=[*last.evictions, *rest.evictions], blocks=[*last.blocks, *rest.blocks],

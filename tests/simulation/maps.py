@@ -11,20 +11,16 @@ from typing import Any
 from fanfold import GroupFailed, TaskFailed
 from fanfold.model.run import NewRun
 from fanfold.worker.members import Members
-from fanfold.worker.task import CallOptions, Task
 from tests.simulation import leaves
-from tests.simulation.answers import KNOWN, combine
 from tests.simulation.leaves import app, bomb, deaf, flaky, picky, poison, stubborn, sync_bomb, sync_work, tell, work
 from tests.simulation.parents import configured
+from tests.simulation.values import KNOWN, combine
 
 
 class ShuffledMembers(Members):
     """The members of a group, a few of whose ids at a time are handed out in any order."""
 
-    def __init__(
-        self, group: NewRun, task: Task[..., Any], options: CallOptions, items: Iterable[Any], *, is_starred: bool,
-        take_id: Callable[[], int],
-    ) -> None:  # fmt: skip
+    def __init__(self, group: NewRun, *rest: Any, take_id: Callable[[], int], **settings: Any) -> None:
         rng = Random(group.id)
         ids: list[int] = []
 
@@ -34,7 +30,7 @@ class ShuffledMembers(Members):
                 rng.shuffle(ids)
             return ids.pop()
 
-        super().__init__(group, task, options, items, is_starred=is_starred, take_id=take)
+        super().__init__(group, *rest, take_id=take, **settings)
 
 
 async def map_leaves(how: str, *pairs: Any) -> int:
@@ -103,7 +99,7 @@ async def _decided(handle: asyncio.Future[Any]) -> Any:
     except GroupFailed as failed:
         if not all(isinstance(error, TaskFailed) for error in failed.exceptions):
             leaves.bodies.violate(f"a group failed with {failed.exceptions}")
-        await work(len(failed.exceptions) + len(failed.summary))
+        await work(len(failed.exceptions) + len(str(failed.summary)))
         raise
 
 

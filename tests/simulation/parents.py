@@ -9,8 +9,7 @@ from typing import Any
 
 from fanfold import FanfoldError, KeyConflict, Retry, current
 from fanfold.errors import Evicted
-from tests.simulation import leaves
-from tests.simulation.answers import FAILED, KNOWN, combine
+from tests.simulation import leaves, opened
 from tests.simulation.leaves import (
     app,
     begin,
@@ -27,6 +26,7 @@ from tests.simulation.leaves import (
     ticket,
     work,
 )
+from tests.simulation.values import FAILED, KNOWN, combine
 
 TIMEOUT_S = 20  # of an attempt of an async parent; nothing but `overrun` takes so long
 
@@ -278,7 +278,7 @@ STEPS: dict[str, Any] = {
         steps, call, sync, fail, retried, late, afresh, twice, tickets, keyed, nested, flow, gather, group, catch,
         fails_until, spawn, spawn_nested, cancel, timeout, impatient, overrun, nap,
     )
-}  # fmt: skip
+} | opened.STEPS  # fmt: skip
 SYNC_STEPS: dict[str, Any] = {
     "steps": lambda *codes: combine([sync_step(code) for code in codes]),
     "call": lambda x, ms: work(x, ms).result(),
@@ -299,4 +299,4 @@ SYNC_STEPS: dict[str, Any] = {
     "spawn_nested": sync_spawn_nested,
     "cancel": sync_cancel,
     "patient": patient,
-}
+} | opened.SYNC_STEPS

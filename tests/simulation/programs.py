@@ -9,8 +9,7 @@ import asyncio
 from typing import Any
 
 from fanfold import FanfoldError, KeyConflict, current, sleep
-from tests.simulation import leaves, maps
-from tests.simulation.answers import CONFLICT, FAILED, KNOWN, combine, work_value
+from tests.simulation import leaves, maps, opened
 from tests.simulation.leaves import (
     app,
     bomb,
@@ -29,6 +28,7 @@ from tests.simulation.leaves import (
     work,
 )
 from tests.simulation.parents import configured
+from tests.simulation.values import CONFLICT, FAILED, KNOWN, combine, work_value
 
 
 @app.workflow
@@ -345,4 +345,4 @@ NODES: dict[str, Any] = {
         gather_handles, group, race, all_of, as_completed, timeout, wait_for, cancel, cancel_child, shield, spawn,
         spawn_child, left_behind, catch, compensate, chance, queue, locked, generator, callback,
     )
-} | maps.NODES  # fmt: skip
+} | maps.NODES | opened.NODES  # fmt: skip

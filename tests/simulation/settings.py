@@ -9,13 +9,14 @@ from functools import wraps
 from typing import Any
 
 from fanfold.store.queries import Queries
+from fanfold.worker import folds
 from tests.simulation import leaves
 from tests.simulation.faults import Plan
 from tests.simulation.maps import ShuffledMembers
 
 FLOORS = ("fanfold.engine", "fanfold.store", "fanfold.worker")  # where the limits stand
 PAGED = ("children", "deliveries")
-READS = (*PAGED, "group", "members", "member_digests")
+READS = (*PAGED, "group", "outcomes", "member_digests", "fold")
 
 
 @contextlib.contextmanager
@@ -27,11 +28,12 @@ def settings(plan: Plan, bodies: Any) -> Iterator[None]:
         for path, module in list(sys.modules.items())
         if path.startswith(FLOORS)
         for name, value in wanted.items()
-        if hasattr(module, name)
+        if type(getattr(module, name, None)) is type(value)  # PAGE is the name of a kind as well
     ]
     assert {name for _, name, _ in places} == wanted.keys(), "a limit that the seeds play with is gone"
+    places.append((folds, "EVERY_MS", plan.checkpoint_ms))
     places += [(Queries, name, _late(getattr(Queries, name), plan)) for name in READS]
-    before = [(place, name, getattr(place, name)) for place, name, _ in places]
+    before = {(place, name): getattr(place, name) for place, name, _ in places}
     defaults = [(getattr(Queries, name), getattr(Queries, name).__defaults__) for name in PAGED]
     log = logging.getLogger("fanfold")
     was_disabled, log.disabled = log.disabled, True
@@ -43,7 +45,7 @@ def settings(plan: Plan, bodies: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        for place, name, value in before:
+        for (place, name), value in before.items():
             setattr(place, name, value)
         for function, usual in defaults:
             function.__defaults__ = usual

@@ -22,6 +22,7 @@ LATEST_S = 900.0  # of virtual time: by then everything has ended
 MOST_TURNS = 150_000  # of one life's loop
 MOST_LIVES = 60
 BOMBS = ("bomb", "sync_bomb")
+EXPLODING_GROUP = ["within", ["collect", None, None, True], "end", [None, ["bomb", 1]], [None, ["work", 3, 0]]]
 MOST_CRASHES, SUSPECT = 3, 2  # where a body is to blame for the deaths of its process
 
 
@@ -63,8 +64,8 @@ class Simulation:
     def _program(self, seed: int, root: int) -> list[Any]:
         code = Maker(Random(f"program {seed} {root}"), self.plan.size).program()
         # One alone: two that die by turns would take whoever runs beside them along.
-        explode = ("explode", "explode_map")[seed // 2 % 2]
-        return ["gather", ["catch", [explode, seed]], code] if self.has_bomb and not root else code
+        explode = (["explode", seed], ["explode_map", seed], EXPLODING_GROUP)[seed // 2 % 3]
+        return ["gather", ["catch", explode], code] if self.has_bomb and not root else code
 
     # Running -------------------------------------------------------------------------------------------------------
 
@@ -220,6 +221,8 @@ class Simulation:
             self.explosions += 1
             if self.explosions > MOST_CRASHES:
                 self.violate(f"run {run.id} has killed {MOST_CRASHES} processes, and is started again")
+        if self.history.has_completed_before(run.id):
+            self.violate(f"groups: the body of run {run.id} starts, and an earlier attempt's member has its result")
         place = run.id, epoch
         self.executions[place] = self.executions.get(place, 0) + 1
         if self.executions[place] > 1:
@@ -230,6 +233,10 @@ class Simulation:
     def is_asked(self, id: int) -> bool:
         """Tell whether a run was asked to cancel."""
         return self.history.is_asked(id)
+
+    def generation_of(self, group_id: int) -> int:
+        """Tell which attempt of its owner made a group."""
+        return leaves.generation(self.history.key(group_id))
 
     def told(self, root: int, ended: Ended) -> None:
         """Take note of what a root's client hears."""
@@ -270,7 +277,11 @@ def _summary(batch: Batch) -> str:
         "drops",
         "progress",
         "returns",
+        "siblings",
         "ends",
+        "pages",
+        "checkpoints",
+        "folds",
         "retries",
         "quarantines",
         "settles",
@@ -287,6 +298,8 @@ def _summary(batch: Batch) -> str:
 def _brief(commands: list[Any]) -> str:
     return " ".join(
         f"{c.id}:{c.name}/{c.key}/{c.state}" if hasattr(c, "key")
+        else f"{c.id}:{c.end.state}+{_brief(c.new)}" if hasattr(c, "new")
+        else f"{c.id}:{c.output}/{c.progress}" if hasattr(c, "upto")
         else f"{c.id}:{c.state}" if hasattr(c, "state")
         else f"{c.queue or 'suspects'}:{c.most}{c.ids or ''}" if hasattr(c, "most")
         else str(getattr(c, "id", c))

@@ -9,7 +9,8 @@ from fanfold.model.commands import Batch
 from fanfold.store.store import Store
 from tests.simulation.disk import FaultyDatabase
 
-MARKED = "SELECT id, state, epoch, owner, output, error, seq, finished_at FROM runs ORDER BY id"
+MARKED = """SELECT r.id, state, epoch, owner, output, error, seq, finished_at, progress, sealed
+  FROM runs r LEFT JOIN parents p ON p.id = r.id ORDER BY r.id"""
 
 
 def return_of(database: FaultyDatabase, batch: Batch, owner: int, now: int) -> list[str]:

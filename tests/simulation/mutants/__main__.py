@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.simulation.mutants.catalogue import MUTANTS
+from tests.simulation.mutants.all_planted import MUTANTS
 from tests.simulation.mutants.mutant import Mutant
 from tests.simulation.mutants.planting import find, misfits
 from tests.simulation.mutants.seeds import SEEDS

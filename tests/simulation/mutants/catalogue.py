@@ -11,8 +11,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "complete without the epoch guard",
         Edit(
             SQL,
-            "r.id = {int:0} AND r.epoch = {int:1} AND r.state = :from_state",
-            "r.id = {int:0} AND r.state = :from_state",
+            "JOIN runs r ON r.id = {int:0} AND r.epoch = {int:1} AND r.state = :from_state\n  LEFT",
+            "JOIN runs r ON r.id = {int:0} AND r.state = :from_state\n  LEFT",
         ),
         Edit(
             SQL,
@@ -30,8 +30,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "complete accepted twice",
         Edit(
             SQL,
-            "r.id = {int:0} AND r.epoch = {int:1} AND r.state = :from_state",
-            "r.id = {int:0} AND r.epoch = {int:1} AND :from_state = :from_state",
+            "JOIN runs r ON r.id = {int:0} AND r.epoch = {int:1} AND r.state = :from_state\n  LEFT",
+            "JOIN runs r ON r.id = {int:0} AND r.epoch = {int:1} AND :from_state = :from_state\n  LEFT",
         ),
         Edit(
             SQL,
@@ -88,8 +88,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "`open` not lowered on failure",
         Edit(
             "store/endings.py",
-            "parent, len(group), len(group),",
-            "parent, sum(end.state != lifecycle.FAILED for end in group), len(group),",
+            "rows.append((id, len(group), delivered,",
+            "rows.append((id, sum(end.state != lifecycle.FAILED for end in group), delivered,",
         ),
     ),
     Mutant(
@@ -341,8 +341,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "lists ordered by id",
         Edit(
             READS,
-            "  SELECT seq, position, output FROM runs\n",
-            "  SELECT seq, id AS position, output FROM runs\n",
+            "  SELECT seq, id, key, position, name, state, output, error FROM runs\n",
+            "  SELECT seq, id, key, id AS position, name, state, output, error FROM runs\n",
         ),
     ),
     Mutant(
@@ -377,8 +377,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "the sweeper's command without its guard",
         Edit(
             SQL,
-            "AND p.sealed = 1 AND p.open = 0\nJOIN runs r ON r.id = p.id AND {from:settle r}\n\n-- name: wake",
-            "AND p.sealed = 1\nJOIN runs r ON r.id = p.id AND {from:settle r}\n\n-- name: wake",
+            "AND p.sealed = 1 AND p.open = 0\nJOIN runs r ON r.id = p.id AND {from:settle r}\n\n-- name: mark_decided",
+            "AND p.sealed = 1\nJOIN runs r ON r.id = p.id AND {from:settle r}\n\n-- name: mark_decided",
         ),
     ),
     Mutant(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.simulation.mutants.catalogue import MUTANTS
+from tests.simulation.mutants.all_planted import MUTANTS
 from tests.simulation.mutants.left_out import NOT_PLANTED
 from tests.simulation.mutants.mutant import Mutant
 from tests.simulation.mutants.planting import find, misfits
