@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from benchmarks.bodies import SIZES
 
 QUICK_SHARE = 10
+FOLD = "benchmarks.workloads.map_fold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,10 @@ WORKLOADS = (
     ),
     Measurement("cpu", "benchmarks.workloads.spinning", 144),
     Measurement("kill", "benchmarks.workloads.kill_restart", 100_000),
+    Measurement("fold", FOLD, 100_000),
+    Measurement("fold million", FOLD, 1_000_000),
+    Measurement("fold failing", FOLD, 1_000_000, ("--failing", "1")),
+    Measurement("fold kill", "benchmarks.workloads.kill_restart", 1_000_000, ("--program", FOLD)),
     Measurement("startup", "benchmarks.startup", 30),
     Measurement("idle", "benchmarks.workloads.idle", 6),
 )
@@ -56,6 +61,7 @@ _NAMED = {workload.name: workload for workload in WORKLOADS}
 PROFILED = {
     "P1": _NAMED["gather"],
     "P1-map": _NAMED["map"],
+    "P2": _NAMED["fold"],
     "P3": _NAMED["chain"],
     "P4": _NAMED["one task"],
     "P5": _NAMED["workflows"],

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-Figure = float | int | str | bool | None
+Figure = float | int | str | bool | list[list[float]] | None  # a list is a curve of points
 Figures = dict[str, Figure]
 
 PROFILED_FUNCTIONS = 25

@@ -1,4 +1,4 @@
-"""P7: SIGKILL with half of the children done, then start again: how soon, how fast, and is anything done twice?
+"""P7, P2: SIGKILL with half of the children done, then start again: how soon, how fast, is anything done twice?
 
 An uninterrupted run of the same size comes first; the restart is judged against the share of it that was left.
 """
@@ -19,6 +19,7 @@ from benchmarks.sample import Figures, emit
 from benchmarks.stores import SUFFIXES, VARIABLE
 
 CHILDREN = 100_000
+PROGRAM = "benchmarks.workloads.counted_fan_out"
 POLL_S = 0.005
 TIMEOUT_S = 300
 OVERHEAD_FACTOR, OVERHEAD_S = 1.3, 3.0
@@ -34,9 +35,9 @@ class NothingToKill(Exception):
     """Half of the children were never seen done while the program ran; the message says how far it came."""
 
 
-def command(children: int) -> list[str]:
-    """Return the command line of the program that is killed."""
-    return [sys.executable, "-m", "benchmarks.workloads.counted_fan_out", "--n", str(children)]
+def command(program: str, children: int) -> list[str]:
+    """Return the command line of the program that is killed: a module that counts its bodies."""
+    return [sys.executable, "-m", program, "--n", str(children)]
 
 
 def environment(store: Path) -> dict[str, str]:
@@ -44,11 +45,16 @@ def environment(store: Path) -> dict[str, str]:
     return {**os.environ, VARIABLE: str(store)}
 
 
-def run_to_end(store: Path, children: int) -> Figures:
+def run_to_end(program: str, store: Path, children: int) -> Figures:
     """Run the program on `store` until it ends; return its figures and the seconds of the whole process."""
     started = time.perf_counter()
     done = subprocess.run(
-        command(children), env=environment(store), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        command(program, children),
+        env=environment(store),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
     )
     return {**last_json(done.returncode, done.stdout, done.stderr), "process_s": time.perf_counter() - started}
 
@@ -65,10 +71,10 @@ def delivered(store: Path) -> int:
         return 0
 
 
-def kill_half_way(store: Path, children: int) -> None:
+def kill_half_way(program: str, store: Path, children: int) -> None:
     """Start the program and kill it without warning when half of its children are delivered."""
     process = subprocess.Popen(
-        command(children), env=environment(store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(program, children), env=environment(store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.perf_counter() + TIMEOUT_S
     try:
@@ -98,13 +104,13 @@ def completed(store: Path) -> int:
             connection.close()
 
 
-def work(directory: Path, children: int) -> Figures:
+def work(program: str, directory: Path, children: int) -> Figures:
     """Measure one crash; return seconds, counts, and the restart as a share of what is allowed (1.3 halves + 3 s)."""
-    whole = run_to_end(directory / "whole.db", children)
+    whole = run_to_end(program, directory / "whole.db", children)
     store = directory / "killed.db"
-    kill_half_way(store, children)
+    kill_half_way(program, store, children)
     done = completed(store)
-    restart = run_to_end(store, children)
+    restart = run_to_end(program, store, children)
     other_half_s = float(whole["wall_s"] or 0) * (children - done) / children
     return {
         "children": children,
@@ -119,16 +125,19 @@ def work(directory: Path, children: int) -> Figures:
         "allowed_s": OVERHEAD_FACTOR * other_half_s + OVERHEAD_S,
         "bytes_per_child": restart["bytes_per_child"],
         "restart_peak_rss_mib": restart["peak_rss_mib"],
+        "restart_rss_growth_mib": restart.get("rss_growth_mib"),
+        "restart_rss_curve": restart.get("rss_curve"),
     }
 
 
 def main() -> None:
     """Measure one crash and print one JSON line."""
-    parser = argparse.ArgumentParser(description="P7: kill half-way, start again.")
+    parser = argparse.ArgumentParser(description="P7 and P2: kill half-way, start again.")
     parser.add_argument("--n", type=int, default=CHILDREN, help="children to start")
+    parser.add_argument("--program", default=PROGRAM, help="the module that is killed; it counts its bodies")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as directory:
-        emit(work(Path(directory), options.n))
+        emit(work(options.program, Path(directory), options.n))
 
 
 if __name__ == "__main__":
