@@ -56,12 +56,8 @@ def test_a_store_is_described(fanfold):
     fanfold("run", "app.py:doubles", "--input", "[3]")
     told = report(fanfold("doctor", "-o", "jsonl"))
     assert told["runs"] == {"completed": 4}
-    assert (told["schema"], told["engine"], told["clock"]["ahead_ms"], told["troubles"]) == (
-        SCHEMA_VERSION,
-        None,
-        0,
-        [],
-    )
+    assert (told["schema"], told["engine"], told["troubles"]) == (SCHEMA_VERSION, None, [])
+    assert told["clock"]["ahead_ms"] == 0
     assert told["size"] == Path("fanfold.db").stat().st_size
     assert "4 completed" in fanfold("doctor").stdout
 
