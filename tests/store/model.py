@@ -40,14 +40,14 @@ class Model(ModelInserts):
             self._claim(claim)
         self._note_progress(batch.progress)
         self._drop(batch.drops)
-        self._return(batch.returns)
-        if batch.siblings:
-            self._add_siblings(batch.siblings)
-        self._end(batch.ends, "complete")
         self._end(batch.pages, "fire")
         for point in batch.checkpoints:
             self._checkpoint(point)
         self._end_folds(batch.folds)
+        self._return(batch.returns)
+        if batch.siblings:
+            self._add_siblings(batch.siblings)
+        self._end(batch.ends, "complete")
         self._retry(batch.retries)
         if batch.fires_timers:
             due = sorted(

@@ -105,7 +105,8 @@ class ModelInserts(ModelEnds):
                     row.digest,
                     lifecycle.COMPLETED,
                 )
-                if same and old.parent_id == row.adopts and self.runs[row.id].state == lifecycle.PENDING:
+                is_kept = old.output is not None  # a fold may have dropped it
+                if same and is_kept and old.parent_id == row.adopts and self.runs[row.id].state == lifecycle.PENDING:
                     found.append((row, old))
         self._end([End(row.id, 0, row.parent_id, lifecycle.COMPLETED, old.output) for row, old in found], "fire")
         for row, old in found:
